@@ -1,0 +1,1 @@
+"""Text generation: the domain, the engines and the SSE edge. Knows nothing of `service` or `uploads`."""

@@ -1,0 +1,1 @@
+"""Implementations of `streaming.engine.Engine`, one module or package each."""

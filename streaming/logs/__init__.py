@@ -1,0 +1,1 @@
+"""Implementations of `streaming.log.Log`, one module each."""
