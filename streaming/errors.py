@@ -4,6 +4,11 @@ StreamingError
 ├── InvalidGeneration      the request asks for what this model cannot do
 │   ├── PromptTooLong      the prompt alone, or with the new tokens, does not fit
 │   └── NoChatTemplate     messages were sent to a model that has no chat template
+├── RequestRefused         the request names what is not there
+│   ├── UnknownModel       no model of this name
+│   ├── UnknownStream      no stream of this id, or somebody else's, or no longer kept
+│   ├── InvalidTicket      a wrong ticket, or one that is too old to open a stream
+│   └── NotAcceptable      no format that the client accepts
 ├── Overloaded             no room in the queue: come back after `retry_after_s`
 ├── EngineUnavailable      nothing to run on
 │   ├── EngineLoading      not loaded yet
@@ -37,6 +42,26 @@ class PromptTooLong(InvalidGeneration):
 
 class NoChatTemplate(InvalidGeneration):
     code = "no_chat_template"
+
+
+class RequestRefused(StreamingError):
+    code = "request_refused"
+
+
+class UnknownModel(RequestRefused):
+    code = "unknown_model"
+
+
+class UnknownStream(RequestRefused):
+    code = "unknown_stream"
+
+
+class InvalidTicket(RequestRefused):
+    code = "invalid_ticket"
+
+
+class NotAcceptable(RequestRefused):
+    code = "not_acceptable"
 
 
 class Overloaded(StreamingError):

@@ -1,0 +1,173 @@
+"""The echo engine: one thread that wakes when the next of its generations is due."""
+
+import heapq
+import itertools
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from streaming.engine import EngineLoad, EngineState
+from streaming.engines.echo.run import Run
+from streaming.engines.echo.script import read_script, to_text
+from streaming.engines.echo.voice import Voice
+from streaming.errors import GenerationFailed, Overloaded, ShuttingDown
+from streaming.events import Failed, Queued, Started
+from streaming.generation import Generation
+from streaming.log import Log
+
+RETRY_AFTER_S = 1
+LEAVING = Failed(ShuttingDown.code, "The service is shutting down.", retryable=True)
+
+
+@dataclass(frozen=True, slots=True)
+class EchoSpeed:
+    tokens_per_second: float = 50.0
+    """0 is as fast as it goes."""
+    max_running: int = 32
+    max_waiting: int = 256
+
+
+class EchoEngine:
+    """`streaming.engine.Engine`. Everything below `_changed` is shared and touched only while holding it."""
+
+    def __init__(self, speed: EchoSpeed | None = None) -> None:
+        self._speed = speed or EchoSpeed()
+        self._changed = threading.Condition()
+        self._state: EngineState = "ready"
+        self._running: dict[str, Run] = {}
+        self._waiting: deque[Run] = deque()
+        self._due: list[tuple[float, int, Run]] = []
+        self._ties = itertools.count()
+        self._thread = threading.Thread(target=self._work, name="echo-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def state(self) -> EngineState:
+        return self._state
+
+    @property
+    def load(self) -> EngineLoad:
+        with self._changed:
+            return EngineLoad(len(self._running), len(self._waiting), self._speed.max_running, self._speed.max_waiting)
+
+    def submit(self, generation: Generation, log: Log) -> None:
+        run = self._new_run(generation, log)
+        with self._changed:
+            if self._state != "ready":
+                raise ShuttingDown(LEAVING.message)
+            has_slot = len(self._running) < self._speed.max_running and not self._waiting
+            if not has_slot and len(self._waiting) >= self._speed.max_waiting:
+                raise Overloaded("The waiting queue is full.", RETRY_AFTER_S)
+            log.append(started(generation))
+            if has_slot:
+                self._start(run)
+                self._changed.notify_all()
+            else:
+                self._waiting.append(run)
+                log.append(Queued(len(self._waiting), eta_ms=None))
+
+    def cancel(self, stream_id: str) -> None:
+        with self._changed:
+            waiting = [run for run in self._waiting if run.generation.stream_id == stream_id]
+            for run in waiting:
+                self._waiting.remove(run)
+                run.finish("cancelled", time.monotonic())
+                self._tell_places()
+                self._changed.notify_all()
+            run_now = self._running.get(stream_id)
+            if run_now is not None:
+                run_now.is_cancelled = True
+                self._schedule(run_now, 0.0)
+                self._changed.notify_all()
+
+    def close(self, grace_s: float) -> None:
+        with self._changed:
+            if self._state == "ready":
+                self._state = "draining"
+            self._changed.wait_for(lambda: not self._running and not self._waiting, grace_s)
+            self._state = "closed"
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _new_run(self, generation: Generation, log: Log) -> Run:
+        script = read_script(to_text(generation.token_ids))
+        tps = self._speed.tokens_per_second if script.tps is None else script.tps
+        return Run(
+            generation=generation,
+            log=log,
+            script=script,
+            interval_s=1 / tps if tps else 0.0,
+            submitted_at=time.monotonic(),
+            voice=Voice(generation.stop),
+        )
+
+    def _work(self) -> None:
+        while (due := self._take_due()) is not None:
+            for run in due:
+                self._step(run)
+
+    def _take_due(self) -> list[Run] | None:
+        """Waits for the next step; None when the engine is closed and everything has its end."""
+        with self._changed:
+            while self._state != "closed":
+                now = time.monotonic()
+                due = []
+                while self._due and self._due[0][0] <= now:
+                    due.append(heapq.heappop(self._due)[2])
+                if due:
+                    return due
+                self._changed.wait(self._due[0][0] - now if self._due else None)
+            self._fail_all()
+            return None
+
+    def _step(self, run: Run) -> None:
+        if run.is_over:
+            return
+        pause_s = None
+        try:
+            pause_s = run.advance(time.monotonic())
+        except GenerationFailed as error:
+            run.fail(error)
+        with self._changed:
+            if run.is_over:
+                self._free(run)
+            elif pause_s is not None:
+                self._schedule(run, pause_s)
+
+    def _start(self, run: Run) -> None:
+        run.admitted_at = time.monotonic()
+        self._running[run.generation.stream_id] = run
+        self._schedule(run, 0.0)
+
+    def _schedule(self, run: Run, pause_s: float) -> None:
+        heapq.heappush(self._due, (time.monotonic() + pause_s, next(self._ties), run))
+
+    def _free(self, run: Run) -> None:
+        del self._running[run.generation.stream_id]
+        if self._waiting:
+            self._start(self._waiting.popleft())
+            self._tell_places()
+        self._changed.notify_all()
+
+    def _tell_places(self) -> None:
+        for place, run in enumerate(self._waiting, 1):
+            run.log.append(Queued(place, eta_ms=None))
+
+    def _fail_all(self) -> None:
+        for run in (*self._running.values(), *self._waiting):
+            run.log.append(LEAVING)
+        self._running.clear()
+        self._waiting.clear()
+        self._due.clear()
+
+
+def started(generation: Generation) -> Started:
+    return Started(
+        stream_id=generation.stream_id,
+        model=generation.model,
+        model_version=generation.model_version,
+        prompt_tokens=len(generation.token_ids),
+        seed=generation.seed,
+        created=generation.created,
+    )

@@ -1,0 +1,112 @@
+"""A log in this process's memory, and the one wake-up that a batch of appended logs shares.
+
+The engine's thread appends to dozens of logs in one step; waking the event loop once for each of them would
+cost more than the step. `Waker` therefore collects the logs that changed and crosses threads once per batch.
+"""
+
+import asyncio
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from streaming.events import Delta, Event, is_last
+from streaming.log import Entry
+
+EVENT_BYTES = 200  # a small frozen object, its numbers and its place in the list, measured with tracemalloc
+LOGPROB_BYTES = 200
+
+
+class Waker:
+    """Wakes the readers of changed logs on one event loop. `changed` may be called from any thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._changed: deque[MemoryLog] = deque()
+        self._is_scheduled = False
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def changed(self, log: "MemoryLog") -> None:
+        self._changed.append(log)
+        if self._is_scheduled:  # `_wake_all` has not begun: it clears the flag before it takes the first log
+            return
+        self._is_scheduled = True
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake_all)
+
+    def _wake_all(self) -> None:
+        self._is_scheduled = False
+        while self._changed:
+            self._changed.popleft().wake()
+
+
+class MemoryLog:
+    """`streaming.log.Log` as a list. Readers wait on the loop of the waker."""
+
+    __slots__ = ("_events", "_lock", "_size_bytes", "_waiting", "_waker")
+
+    def __init__(self, waker: Waker) -> None:
+        self._waker = waker
+        self._events: list[Event] = []
+        self._lock = threading.Lock()
+        self._size_bytes = 0
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    @property
+    def last_position(self) -> int:
+        return len(self._events) - 1
+
+    @property
+    def is_closed(self) -> bool:
+        return bool(self._events) and is_last(self._events[-1])
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size_bytes
+
+    def append(self, *events: Event) -> None:
+        with self._lock:
+            for event in events:
+                if self.is_closed:
+                    break
+                self._events.append(event)
+                self._size_bytes += size_of(event)
+        self._waker.changed(self)
+
+    async def read(self, after: int, timeout_s: float | None = None) -> Sequence[Entry]:
+        if self.last_position <= after and not self.is_closed:
+            await self._wait(timeout_s)
+        first = max(after, -1) + 1
+        return [Entry(first + index, event) for index, event in enumerate(self._events[first:])]
+
+    async def _wait(self, timeout_s: float | None) -> None:
+        """Until something is appended. An append from now on finds the waiter: both run through the loop."""
+        waiter = self._waker.loop.create_future()
+        self._waiting.add(waiter)
+        timer = None if timeout_s is None else self._waker.loop.call_later(timeout_s, release, waiter)
+        try:
+            await waiter
+        finally:
+            self._waiting.discard(waiter)
+            if timer is not None:
+                timer.cancel()
+
+    def wake(self) -> None:
+        """Called on the loop only."""
+        for waiter in self._waiting:
+            release(waiter)
+
+
+def release(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def size_of(event: Event) -> int:
+    if not isinstance(event, Delta):
+        return EVENT_BYTES
+    shown = sum(1 + len(one.top) for one in event.logprobs)
+    return EVENT_BYTES + sys.getsizeof(event.text) + LOGPROB_BYTES * shown
