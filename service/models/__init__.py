@@ -1,0 +1,1 @@
+"""Models from anywhere: what `models.toml` names, fetched, checked, prepared once and found again in milliseconds."""

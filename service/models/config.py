@@ -1,0 +1,156 @@
+"""`models.toml`: which models there are, where they come from and how they are run. Reads files, fetches nothing."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from service.models.errors import InvalidModels, UnknownModel
+from service.models.reference import Reference, parse_reference
+
+Table: TypeAlias = dict[str, Any]
+ModelName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+CATALOG = Path(__file__).with_name("catalog.toml")
+STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class GenerationDefaults(BaseModel):
+    """What a request gets when it does not say. None leaves it to the engine."""
+
+    model_config = STRICT
+
+    temperature: float | None = Field(default=None, ge=0, le=10)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
+    max_tokens: int | None = Field(default=None, ge=1)
+
+
+class ModelEntry(BaseModel):
+    """One model. `references` are the parts of one file in order, or a single file, package or folder.
+
+    `file` is the member of a package or of a hub's repository; one that ends with `/` is a folder of a package.
+    `size_bytes` and `sha256` are those of that file after joining.
+    """
+
+    model_config = STRICT
+
+    name: ModelName
+    kind: Literal["language"] = "language"
+    references: tuple[Reference, ...] = Field(min_length=1)
+    file: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
+    size_bytes: int | None = Field(default=None, ge=1)
+    sha256: Sha256 | None = None
+    load: bool = True
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantization: Literal["auto", "none"] = "auto"
+    max_context_tokens: int | None = Field(default=None, ge=16)
+    defaults: GenerationDefaults = GenerationDefaults()
+
+
+def load_catalog() -> dict[str, ModelEntry]:
+    """The models that come with Headwater."""
+    return _entries(_read(CATALOG), CATALOG, {})
+
+
+def load_models(path: Path | None) -> dict[str, ModelEntry]:
+    """The models of `path`; without one, the catalog. Raises `InvalidModels` with one line that says where."""
+    if path is None:
+        return load_catalog()
+    tables = _read(path)
+    if not tables:
+        raise InvalidModels(f"{path}: names no model; a model starts with a line such as [models.default]")
+    return _entries(tables, path, _read(CATALOG))
+
+
+def _read(path: Path) -> dict[str, Table]:
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InvalidModels(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidModels(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidModels(f"{path}: is not TOML: {error}") from error
+    if unknown := sorted(set(content) - {"models"}):
+        raise InvalidModels(f"{path}: unknown key {unknown[0]!r}; every model stands under [models.<name>]")
+    tables = content.get("models", {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise InvalidModels(f"{path}: every model stands in a table of its own, [models.<name>]")
+    return tables
+
+
+def _entries(tables: dict[str, Table], path: Path, catalog: dict[str, Table]) -> dict[str, ModelEntry]:
+    return {name: _entry(name, table, path, catalog) for name, table in tables.items()}
+
+
+def _entry(name: str, table: Table, path: Path, catalog: dict[str, Table]) -> ModelEntry:
+    where = f"{path}: [models.{name}]"
+    fields = _with_used(table, where, catalog)
+    try:
+        references = _references(fields, where, path.parent)
+        entry = ModelEntry.model_validate({**fields, "name": name, "references": references})
+    except ValidationError as error:
+        raise InvalidModels(f"{where} {_first_problem(error)}") from None
+    _check_file(entry, where)
+    return entry
+
+
+def _with_used(table: Table, where: str, catalog: dict[str, Table]) -> Table:
+    """The table on top of the catalog's entry that its `use` names."""
+    fields = dict(table)
+    if "name" in fields or "references" in fields:
+        raise InvalidModels(f"{where} unknown key {'name' if 'name' in fields else 'references'!r}")
+    if "use" not in fields:
+        return fields
+    used = fields.pop("use")
+    if not isinstance(used, str) or used not in catalog:
+        raise UnknownModel(f"{where} use = {used!r} names no built-in model; there are: {', '.join(sorted(catalog))}")
+    base = dict(catalog[used])
+    base["load"] = True  # whoever writes an entry wants it; `load = false` says otherwise
+    if "source" in fields or "sources" in fields:
+        base = {key: value for key, value in base.items() if key not in ("source", "sources")}
+    if isinstance(fields.get("defaults"), dict):
+        fields["defaults"] = {**base.get("defaults", {}), **fields["defaults"]}
+    return {**base, **fields}
+
+
+def _references(fields: Table, where: str, folder: Path) -> tuple[Reference, ...]:
+    """Takes `source` or `sources` out of `fields`."""
+    single, several = fields.pop("source", None), fields.pop("sources", None)
+    if (single is None) == (several is None):
+        raise InvalidModels(f'{where} needs one of source = "…" and sources = ["…", "…"] (or use = "…")')
+    texts = several if single is None else [single]
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise InvalidModels(f"{where} a source is a string such as pypi:name==1.2.3, sources a list of them")
+    try:
+        return tuple(parse_reference(text, folder) for text in texts)
+    except InvalidModels as error:
+        raise type(error)(f"{where} {error.message}") from None
+
+
+def _check_file(entry: ModelEntry, where: str) -> None:
+    schemes = {reference.scheme for reference in entry.references}
+    if schemes & {"pypi", "npm"} and entry.file is None:
+        raise InvalidModels(f'{where} needs file = "…": the model\'s path inside the package')
+    if "file" in schemes and entry.file is not None:
+        raise InvalidModels(f"{where} a file: source names its file itself; remove the key 'file'")
+    is_folder = entry.file.endswith("/") if entry.file else schemes == {"hf"}
+    if is_folder and (entry.sha256 or entry.size_bytes):
+        raise InvalidModels(f"{where} size_bytes and sha256 are those of one file, and this source is a folder")
+    if is_folder and len(entry.references) > 1:
+        raise InvalidModels(f"{where} several sources are the parts of one file, and these are folders")
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}"
+    if key == "name":
+        return "a name is a letter or digit, then up to 63 letters, digits, '.', '_' or '-'"
+    return f"{key}: {problem['msg']}"

@@ -1,0 +1,106 @@
+"""Turns what was fetched into a folder that loads at once: config.json, tokenizer files, safetensors.
+
+The work that needs torch and transformers runs in a child process: it takes gigabytes and writes to the terminal.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.models.child import run_module
+from service.models.errors import PickledWeights, PrepareFailed, UnsupportedModel
+from service.models.layout import has_safetensors, model_files, pickles
+from service.models.progress import Progress
+
+GGUF_MAGIC = b"GGUF"
+QUIET = {
+    "TQDM_DISABLE": "1",
+    "HF_HUB_OFFLINE": "1",  # everything is on this disk already
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a manifest says about the weights: how they are packed, and what the dense ones are stored as."""
+
+    quantization: str | None = None
+    dtype: str | None = None
+
+
+def prepare(fetched: Path, destination: Path, progress: Progress) -> Facts:
+    """Fills the new folder `destination`. Raises `PrepareFailed`."""
+    destination.mkdir()
+    if fetched.is_dir():
+        return _take_folder(fetched, destination, progress)
+    with fetched.open("rb") as file:
+        magic = file.read(len(GGUF_MAGIC))
+    if magic != GGUF_MAGIC:
+        raise UnsupportedModel(f"{fetched.name} is no GGUF file; a source is a GGUF file or a folder with safetensors")
+    alone = destination.with_name("gguf")  # transformers would also read a stranger's tokenizer beside the file
+    alone.mkdir()
+    (alone / "model.gguf").symlink_to(fetched.resolve())
+    return _convert("service.models.prepare.gguf", [str(alone / "model.gguf"), str(destination)], progress)
+
+
+def _take_folder(folder: Path, destination: Path, progress: Progress) -> Facts:
+    names = sorted(file.name for file in folder.iterdir() if file.is_file())
+    _check_names(folder, names)
+    progress.step("linking the files")
+    for name in model_files(names):
+        link_or_copy((folder / name).resolve(), destination / name)
+    if "tokenizer.json" not in names:
+        _convert("service.models.prepare.tokenizer", [str(destination)], progress)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    return Facts(dtype=config.get("dtype") or config.get("torch_dtype"))
+
+
+def _check_names(folder: Path, names: list[str]) -> None:
+    if not has_safetensors(names):
+        if found := pickles(names):
+            raise PickledWeights(
+                f"{folder}: {found[0]} is a pickle, which runs code when it is loaded; convert it to safetensors first"
+            )
+        raise UnsupportedModel(f"{folder}: holds no *.safetensors")
+    if "config.json" not in names:
+        raise UnsupportedModel(f"{folder}: holds no config.json")
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link costs no space and outlives the original; across file systems it has to be a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _convert(module: str, arguments: list[str], progress: Progress) -> Facts:
+    """The child writes one JSON object a line: `{"step": …}` while it works, then `{"facts": …}` or `{"error": …}`."""
+    answer: dict[str, Any] = {}
+
+    def read(line: str) -> None:
+        message = _message(line)
+        if "step" in message:
+            progress.step(str(message["step"]))
+        answer.update(message)
+
+    outcome = run_module(module, arguments, read, QUIET)
+    if "error" in answer:
+        raise UnsupportedModel(str(answer["error"]))
+    if outcome.code != 0 or "facts" not in answer:
+        reason = outcome.last_lines[-1] if outcome.last_lines else "it said nothing"
+        raise PrepareFailed(f"converting stopped with exit status {outcome.code}: {reason}")
+    return Facts(**answer["facts"])
+
+
+def _message(line: str) -> dict[str, Any]:
+    """Libraries write to the same pipe: what is no JSON object is theirs."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}
