@@ -15,6 +15,7 @@ StreamingError
 │   ├── EngineDown         failed to load, or died
 │   └── ShuttingDown       no new work, the service is leaving
 └── GenerationFailed       this one generation ended without an answer
+    ├── Cancelled          somebody ended it before it was done
     ├── NonFiniteLogits    the model computed NaN or infinity for it
     ├── OutOfMemory        its step did not fit in memory
     └── StepFailed         its step raised
@@ -92,6 +93,10 @@ class ShuttingDown(EngineUnavailable):
 
 class GenerationFailed(StreamingError):
     code = "generation_failed"
+
+
+class Cancelled(GenerationFailed):
+    code = "cancelled"
 
 
 class NonFiniteLogits(GenerationFailed):

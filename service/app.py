@@ -1,0 +1,63 @@
+"""`create_app`: the ASGI application, put together from settings. No I/O here, and nothing global."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import Depends, FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from service import errors, health
+from service.auth import authenticate
+from service.drain import Drain
+from service.lifespan import lifespan
+from service.middleware import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, BodyLimit, ErrorBoundary, RequestId
+from service.openapi import DescribedApp
+from service.query import refuse_broken_query
+from service.routes import predict
+from service.settings import Settings
+from streaming import routes as streaming_routes
+
+DESCRIPTION = "A language model behind a plain EventSource. `docs/wire.md` says what stands in a stream."
+REFUSALS = errors.documented(400, 401, 404, 406, 413, 422, 500, 503)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    app = DescribedApp(
+        title="Headwater",
+        version=version_of_service(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        middleware=middleware(settings),
+    )
+    app.state.settings = settings
+    app.state.drain = Drain()
+    errors.install(app)
+    app.include_router(health.router)
+    for router in (streaming_routes.router, predict.router):
+        guards = [Depends(authenticate), Depends(refuse_broken_query)]
+        app.include_router(router, dependencies=guards, responses=REFUSALS)
+    return app
+
+
+def middleware(settings: Settings) -> list[Middleware]:
+    """The outermost first: an id for everything, CORS headers also on a failure, the failure, the body's size."""
+    return [
+        Middleware(RequestId),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_credentials=settings.cors_credentials,
+            allow_methods=METHODS,
+            allow_headers=ALLOWED_HEADERS,
+            expose_headers=EXPOSED_HEADERS,
+        ),
+        Middleware(ErrorBoundary),
+        Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+    ]
+
+
+def version_of_service() -> str:
+    try:
+        return version("headwater")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0+checkout"

@@ -1,0 +1,150 @@
+"""Every error as RFC 9457 `application/problem+json`: one table from domain errors to statuses, one shape for all."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Scope
+
+from streaming import errors as text
+
+MEDIA_TYPE = "application/problem+json"
+FIELD_ERRORS_MAX = 20
+LOCATION_CHARS_MAX = 100
+
+STATUSES: Mapping[type[Exception], int] = {
+    text.StreamingError: 500,
+    text.InvalidGeneration: 422,
+    text.PromptTooLong: 413,
+    text.NoChatTemplate: 422,
+    text.RequestRefused: 400,
+    text.UnknownModel: 404,
+    text.UnknownStream: 404,
+    text.InvalidTicket: 401,
+    text.NotAcceptable: 406,
+    text.Overloaded: 503,  # the whole service is full; 429 is for one client that asks too often
+    text.EngineUnavailable: 503,
+    text.EngineLoading: 503,
+    text.EngineDown: 503,
+    text.ShuttingDown: 503,
+    text.GenerationFailed: 500,
+    text.Cancelled: 409,
+    text.NonFiniteLogits: 500,
+    text.OutOfMemory: 503,
+    text.StepFailed: 500,
+}
+RETRY_AFTER_S: Mapping[type[Exception], int] = {text.EngineDown: 30}
+RETRY_AFTER_DEFAULT_S = 5
+CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    422: "invalid_request",
+    500: "internal_error",
+}
+
+
+class FieldError(BaseModel):
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. `code` is the stable word to program against."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldError] | None = Field(None, description="For 422: what is wrong with which field.")
+    reasons: list[str] | None = Field(None, description="For /readyz: why the service is not ready.")
+
+
+def problem(
+    scope: Scope,
+    status: int,
+    detail: str,
+    code: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    **extra: Any,
+) -> Response:
+    body = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code or CODES.get(status, HTTPStatus(status).name.lower()),
+        request_id=scope.get("state", {}).get("request_id", ""),
+        **extra,
+    )
+    content = orjson.dumps(body.model_dump(exclude_none=True))
+    return Response(content, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def domain_problem(scope: Scope, error: text.StreamingError) -> Response:
+    status = STATUSES[type(error)]
+    headers = {}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(retry_after_s(error))
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Ticket"
+    return problem(scope, status, error.message, error.code, headers)
+
+
+def retry_after_s(error: text.StreamingError) -> int:
+    if isinstance(error, text.Overloaded):
+        return error.retry_after_s
+    return RETRY_AFTER_S.get(type(error), RETRY_AFTER_DEFAULT_S)
+
+
+async def on_domain_error(request: Request, error: text.StreamingError) -> Response:
+    return domain_problem(request.scope, error)
+
+
+async def on_http_exception(request: Request, error: HTTPException) -> Response:
+    detail = error.detail if isinstance(error.detail, str) else HTTPStatus(error.status_code).phrase
+    return problem(request.scope, error.status_code, detail, headers=error.headers)
+
+
+async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
+    found = [field_error(one) for one in error.errors()[:FIELD_ERRORS_MAX]]
+    where = ".".join(str(part) for part in found[0].loc) if found else "request"
+    detail = f"{where}: {found[0].msg}" if found else "The request is not valid."
+    return problem(request.scope, 422, detail, errors=found)
+
+
+def field_error(error: Mapping[str, Any]) -> FieldError:
+    return FieldError(loc=[location(part) for part in error["loc"]], msg=printable(error["msg"]), type=error["type"])
+
+
+def location(part: Any) -> str | int:
+    return part if isinstance(part, int) else printable(str(part))[:LOCATION_CHARS_MAX]
+
+
+def printable(words: str) -> str:
+    """A field's name comes from the client and may hold lone surrogates, which no UTF-8 can carry."""
+    return words.encode(errors="replace").decode()
+
+
+def install(app: FastAPI) -> None:
+    handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
+        text.StreamingError: on_domain_error,
+        HTTPException: on_http_exception,
+        RequestValidationError: on_invalid_request,
+    }
+    app.exception_handlers.update(handlers)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: these statuses come as problems. `service.openapi` adds the schema."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}

@@ -1,0 +1,71 @@
+"""What a supervisor asks: is the process alive, may it get work, and what is loaded. Answers also while loading."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
+
+from service.drain import Drain
+from service.errors import RETRY_AFTER_DEFAULT_S, documented, problem
+from service.models.registry import ModelState, Registry, reason_of, state_of
+
+router = APIRouter(tags=["health"])
+
+
+class Alive(BaseModel):
+    status: Literal["alive"] = "alive"
+
+
+class Ready(BaseModel):
+    status: Literal["ready"] = "ready"
+
+
+class Health(BaseModel):
+    status: Literal["healthy"] = "healthy"
+    engine: Literal["FastAPI-ML"] = "FastAPI-ML"
+    models: dict[str, ModelState]
+
+
+def registry_of(request: Request) -> Registry:
+    registry: Registry = request.state.registry
+    return registry
+
+
+def drain_of(request: Request) -> Drain:
+    drain: Drain = request.app.state.drain
+    return drain
+
+
+TheRegistry = Annotated[Registry, Depends(registry_of)]
+TheDrain = Annotated[Drain, Depends(drain_of)]
+
+
+@router.get("/health")
+async def health(registry: TheRegistry) -> Health:
+    """The service answers; `models` says which of them do."""
+    return Health(models={name: state_of(model) for name, model in registry.models.items()})
+
+
+@router.get("/livez")
+async def livez() -> Alive:
+    """The process is alive. Restart it when this does not answer."""
+    return Alive()
+
+
+@router.get("/readyz", response_model=Ready, responses=documented(503))
+async def readyz(request: Request, registry: TheRegistry, drain: TheDrain) -> Response:
+    """Work may be sent here. Not while models load, when one failed, or when the service leaves."""
+    reasons = reasons_against(registry, drain)
+    if not reasons:
+        return JSONResponse(Ready().model_dump())
+    headers = {"Retry-After": str(RETRY_AFTER_DEFAULT_S)}
+    words = [reason for _, reason in reasons]
+    return problem(request.scope, 503, "; ".join(words), reasons[0][0], headers, reasons=words)
+
+
+def reasons_against(registry: Registry, drain: Drain) -> list[tuple[str, str]]:
+    """Codes with their reasons, the one that matters most first."""
+    draining = [("draining", "the service is shutting down")] if drain.is_started else []
+    states = [(f"model_{state_of(model)}", reason_of(model)) for model in registry.models.values()]
+    return draining + sorted((code, reason) for code, reason in states if reason is not None)

@@ -1,0 +1,163 @@
+"""Opens what the service needs, in order, and closes it in reverse. The only place that names a concrete engine."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypedDict
+
+from fastapi import FastAPI
+
+from service.drain import Drain
+from service.models.config import ModelEntry, load_models
+from service.models.errors import ModelsError
+from service.models.registry import Loaded, Model, NotLoaded, Registry
+from service.models.store import ModelStore, PreparedModel
+from service.settings import MIB, Settings
+from streaming.backend import Backend
+from streaming.engines.echo import EchoEngine, EchoPredictor, EchoSpeed
+from streaming.errors import EngineDown, ShuttingDown, StreamingError
+from streaming.limits import Pace, RequestLimits
+from streaming.logs.memory import MemoryLog, Waker
+from streaming.predictor import Predictor
+from streaming.streams import Retention, Streams
+
+LOADER_THREAD = "load-models"
+ECHO_MODEL = "default"
+_log = logging.getLogger("headwater.models")
+
+
+class State(TypedDict):
+    """What every request finds in `request.state`."""
+
+    backend: Backend
+    registry: Registry
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+    settings: Settings = app.state.settings
+    drain: Drain = app.state.drain
+    entries = entries_of(settings)
+    registry = Registry(list(entries))
+    streams = open_streams(settings)
+    load_in_background(entries, settings, registry)
+    tasks = [start(streams.sweep_forever()), start(drain_engines(drain, registry, settings.shutdown_grace_s))]
+    try:
+        yield {"backend": open_backend(settings, streams, registry, drain), "registry": registry}
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await close_engines(registry, grace_s=0)
+
+
+def entries_of(settings: Settings) -> dict[str, ModelEntry | None]:
+    """The models to load. Raises `ModelsError`. The echo engine needs no entry."""
+    if settings.engine == "echo":
+        return {ECHO_MODEL: None}
+    return {name: entry for name, entry in load_models(settings.models).items() if entry.load}
+
+
+def load_in_background(entries: dict[str, ModelEntry | None], settings: Settings, registry: Registry) -> None:
+    """One daemon thread, so that neither requests nor the end of the process wait for a model."""
+    loop = asyncio.get_running_loop()
+
+    def load_all() -> None:
+        for name, entry in entries.items():
+            loop.call_soon_threadsafe(registry.put, load_model(name, entry, settings))
+
+    threading.Thread(target=load_all, name=LOADER_THREAD, daemon=True).start()
+
+
+def load_model(name: str, entry: ModelEntry | None, settings: Settings) -> Model:
+    try:
+        predictor = load_predictor(entry, settings)
+    except (StreamingError, ModelsError) as error:
+        _log.error("model %s is not loaded: %s", name, error.message)
+        return NotLoaded(name, error.message)
+    except Exception:  # noqa: BLE001  a model that breaks while it loads must not take the service along
+        _log.exception("model %s is not loaded", name)
+        return NotLoaded(name, f"The model {name} could not be loaded; the service's log says why.")
+    _log.info("model %s is ready, version %s", name, predictor.version)
+    return Loaded(name, predictor)
+
+
+def load_predictor(entry: ModelEntry | None, settings: Settings) -> Predictor:
+    """Blocks. Raises `ModelsError` or `StreamingError` with a message for the client."""
+    if entry is None:
+        return load_echo(settings)
+    prepared = ModelStore(settings.models_dir).prepared(entry)
+    if prepared is None:
+        raise EngineDown(f"The model {entry.name} is not here yet: run `headwater models pull {entry.name}`.")
+    return load_torch(entry, prepared, settings)
+
+
+def load_echo(settings: Settings) -> Predictor:
+    speed = EchoSpeed(settings.echo.tokens_per_second, settings.max_running, settings.max_waiting)
+    return EchoPredictor(EchoEngine(speed), name=ECHO_MODEL, default_max_tokens=settings.default_max_tokens)
+
+
+def load_torch(entry: ModelEntry, prepared: PreparedModel, settings: Settings) -> Predictor:
+    from streaming.engines.torch.load import load_predictor  # noqa: PLC0415  torch is slow to import and may be unused
+    from streaming.engines.torch.settings import TorchSettings  # noqa: PLC0415
+
+    defaults = entry.defaults.model_dump(exclude_none=True)
+    torch_settings = TorchSettings(
+        max_running=settings.max_running,
+        max_waiting=settings.max_waiting,
+        kv_cache_bytes=settings.kv_cache_mib * MIB,
+        prefill_chunk_tokens=settings.prefill_chunk_tokens,
+        default_max_tokens=defaults.pop("max_tokens", settings.default_max_tokens),
+        threads=settings.threads,
+        dtype=entry.dtype,
+        quantization=entry.quantization,
+        max_context_tokens=entry.max_context_tokens,
+        defaults=defaults,
+    )
+    return load_predictor(prepared.path, name=entry.name, version=prepared.version, settings=torch_settings)
+
+
+def open_streams(settings: Settings) -> Streams:
+    waker = Waker(asyncio.get_running_loop())
+    retention = Retention(
+        first_reader_grace_s=settings.first_reader_grace_s,
+        ticket_ttl_s=settings.ticket_ttl_s,
+        finished_log_ttl_s=settings.finished_log_ttl_s,
+        finished_logs_max_bytes=int(settings.finished_logs_max_mib * MIB),
+    )
+    return Streams(lambda: MemoryLog(waker), retention)
+
+
+def open_backend(settings: Settings, streams: Streams, registry: Registry, drain: Drain) -> Backend:
+    def find_predictor(name: str) -> Predictor:
+        if drain.is_started:
+            raise ShuttingDown("The service is shutting down and takes no new work.")
+        return registry.find(name)
+
+    limits = RequestLimits(
+        max_prompt_chars=settings.max_prompt_chars,
+        max_messages=settings.max_messages,
+        max_stop_strings=settings.max_stop_strings,
+        max_stop_chars=settings.max_stop_chars,
+        max_logit_bias=settings.max_logit_bias,
+        max_grace_s=settings.max_grace_s,
+    )
+    return Backend(streams, find_predictor, limits, Pace(settings.heartbeat_s, settings.send_timeout_s))
+
+
+async def drain_engines(drain: Drain, registry: Registry, grace_s: float) -> None:
+    await drain.wait_started()
+    await close_engines(registry, grace_s)
+    drain.finish()
+
+
+async def close_engines(registry: Registry, grace_s: float) -> None:
+    """Closing waits for what runs, so every engine is closed in a thread of its own."""
+    engines = [model.predictor.engine for model in registry.models.values() if isinstance(model, Loaded)]
+    await asyncio.gather(*(asyncio.to_thread(engine.close, grace_s) for engine in engines))
+
+
+def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    return asyncio.get_running_loop().create_task(work)

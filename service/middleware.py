@@ -1,0 +1,157 @@
+"""What surrounds every request, as plain ASGI so that disconnects stay visible: ids, access log, errors, body sizes."""
+
+import logging
+import re
+import secrets
+import time
+from contextvars import ContextVar
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import problem
+
+REQUEST_ID = ContextVar("request_id", default="-")
+
+ALLOWED_HEADERS = (
+    "authorization",
+    "content-type",
+    "last-event-id",
+    "x-api-key",
+    "x-request-id",
+    "idempotency-key",
+    *(
+        f"x-stainless-{name}"
+        for name in (
+            "arch",
+            "async",
+            "custom-poll-interval",
+            "helper-method",
+            "lang",
+            "os",
+            "package-version",
+            "poll-helper",
+            "read-timeout",
+            "retry-count",
+            "runtime",
+            "runtime-version",
+            "timeout",
+        )
+    ),
+    "tus-resumable",
+    "upload-checksum",
+    "upload-concat",
+    "upload-defer-length",
+    "upload-length",
+    "upload-metadata",
+    "upload-offset",
+    "x-http-method-override",
+    "x-requested-with",
+)
+EXPOSED_HEADERS = (
+    "x-request-id",
+    "retry-after",
+    "ratelimit",
+    "ratelimit-policy",
+    "location",
+    "tus-checksum-algorithm",
+    "tus-extension",
+    "tus-max-size",
+    "tus-resumable",
+    "tus-version",
+    "upload-expires",
+    "upload-length",
+    "upload-metadata",
+    "upload-offset",
+)
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+_WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+_access = logging.getLogger("headwater.access")
+_failures = logging.getLogger("headwater.failures")
+
+
+class RequestId:
+    """Takes over a well-formed `X-Request-ID` or makes one; it is on the answer and on every log line."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _WELL_FORMED.fullmatch(given) else secrets.token_hex(16)
+        scope.setdefault("state", {})["request_id"] = request_id
+        REQUEST_ID.set(request_id)
+        started = time.monotonic()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                took_ms = (time.monotonic() - started) * 1000
+                _access.info("%s %r %d %.1f ms", scope["method"], scope["path"], message["status"], took_ms)
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+class ErrorBoundary:
+    """The outermost handler of our own code: what nobody expected is logged once and told without its words."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        has_started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal has_started
+            has_started = has_started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched_send)
+        except Exception:  # noqa: BLE001  the outermost handler
+            _failures.exception("%s %r failed", scope["method"], scope["path"])
+            if not has_started:
+                await problem(scope, 500, "The service failed on this request.")(scope, receive, send)
+
+
+class BodyTooLarge(HTTPException):
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(413, f"The body is larger than {max_bytes} bytes.")
+
+
+class BodyLimit:
+    """Refuses a body that is declared too large before it is read, and any other at the byte that is too much."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isdecimal() and int(declared[:20]) > self._max_bytes:
+            error = BodyTooLarge(self._max_bytes)
+            await problem(scope, error.status_code, error.detail, headers={"Connection": "close"})(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise BodyTooLarge(self._max_bytes)
+            return message
+
+        await self._app(scope, counted, send)

@@ -1,0 +1,118 @@
+"""The server process: uvicorn, with a drain before its own shutdown and a way to end one connection.
+
+uvicorn closes its listeners at SIGTERM and runs the lifespan's end only after the last connection; sse-starlette
+then cuts all streams. Here SIGTERM starts the drain instead, the server keeps answering, and uvicorn shuts down
+when every generation has its end. A second signal ends the process at once.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from sse_starlette.sse import AppStatus
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.app import create_app
+from service.drain import Drain
+from service.lifespan import LOADER_THREAD, entries_of
+from service.models.errors import ModelsError
+from service.settings import Settings
+from service.telemetry import configure_logging
+from streaming.responses import CONNECTION_EXTENSION
+
+FLUSH_TIMEOUT_S = 5.0  # for readers to take the last events after the drain
+HARD_EXIT_S = 0.7  # after the second signal
+WRITE_BUFFER_BYTES = 32 * 1024  # of what a slow reader has not taken yet; then its stream waits
+_log = logging.getLogger("headwater.server")
+
+
+class Connection(HttpToolsProtocol):
+    """Gives the application its transport's `close` and `abort`, and keeps little for slow readers."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {CONNECTION_EXTENSION: self.transport}  # type: ignore[dict-item]  # ours
+
+
+class Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._signals = 0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """uvicorn would raise the signal again after its end; not remembering it lets the process exit with 0."""
+        self._signals += 1
+        if self._signals > 1:
+            self.should_exit = self.force_exit = True
+            watchdog = threading.Timer(HARD_EXIT_S, os._exit, (1,))
+            watchdog.daemon = True
+            watchdog.start()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._signals and not self._drain.is_started:
+            _log.info("draining: no new work, running answers may finish")
+            self._drain.start()
+        if self._drain.is_finished:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        deadline = time.monotonic() + FLUSH_TIMEOUT_S
+        while self._busy() and not self.force_exit and time.monotonic() < deadline:  # noqa: ASYNC110  uvicorn tells nobody
+            await asyncio.sleep(0.02)
+        for connection in self._busy():
+            connection.transport.abort()
+        await super().shutdown(sockets)
+
+    def _busy(self) -> list[Any]:
+        connections: list[Any] = list(self.server_state.connections)
+        return [one for one in connections if one.cycle is not None and not one.cycle.response_complete]
+
+
+def make_server(app: FastAPI, settings: Settings) -> Server:
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    return Server(config, app.state.drain)
+
+
+def run(settings: Settings) -> int:
+    """Serves until a signal; the exit code of the process."""
+    configure_logging(settings.log_level)
+    try:
+        entries_of(settings)
+    except ModelsError as error:
+        _log.error("%s", error.message)
+        return 1
+    AppStatus.enable_automatic_graceful_drain = False
+    server = make_server(create_app(settings), settings)
+    server.run()
+    if server.force_exit or any(thread.name == LOADER_THREAD for thread in threading.enumerate()):
+        leave_at_once(1 if server.force_exit else 0)
+    return 0 if server.started else 1
+
+
+def leave_at_once(code: int) -> None:
+    """A thread in the middle of native code can neither be stopped nor be waited for."""
+    logging.shutdown()
+    os._exit(code)

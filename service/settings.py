@@ -1,0 +1,213 @@
+"""Every setting of the service, frozen: from arguments, `HEADWATER_…` variables, `.env`, a TOML file, then defaults."""
+
+import difflib
+import ipaddress
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "HEADWATER_"
+CONFIG_VARIABLE = "HEADWATER_CONFIG"  # names the TOML file; the one variable that is no setting
+MIB = 1024 * 1024
+
+
+class SettingsError(Exception):
+    """The service cannot start like this. `message` is one line for the operator."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+def as_origins(value: Any) -> Any:
+    """A JSON list or a comma-separated one."""
+    if not isinstance(value, str):
+        return value
+    if value.strip().startswith("["):
+        return json.loads(value)
+    return [one.strip() for one in value.split(",") if one.strip()]
+
+
+def default_models_dir() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "headwater" / "models"
+
+
+Origins: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(as_origins)]
+
+
+class EchoSettings(BaseModel):
+    """The engine without a model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokens_per_second: float = Field(
+        default=50.0, ge=0, le=1_000_000, description="How fast it speaks; 0 is as fast as it goes."
+    )
+
+
+class Settings(BaseSettings):
+    """Made by `load_settings`, which turns what is wrong into one line."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_file=".env",
+        extra="forbid",
+        frozen=True,
+        dotenv_filtering="match_prefix",
+        validate_default=True,
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    allow_anonymous_network: bool = Field(
+        default=False, description="Listen beyond this machine although anyone may then use the service."
+    )
+    cors_origins: Origins = Field(
+        default=("http://localhost:3000", "http://localhost:5173"),
+        description="Origins whose pages may call the service: comma-separated or a JSON list.",
+    )
+    cors_credentials: bool = Field(default=True, description="Whether those pages may send cookies and access headers.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least serious lines to log."
+    )
+
+    engine: Literal["torch", "echo"] = Field(
+        default="torch", description="What runs the models; echo needs none and repeats the prompt."
+    )
+    models: Path | None = Field(
+        default=None, description="The file that lists the models; the built-in list if not given."
+    )
+    models_dir: Path = Field(default_factory=default_models_dir, description="Where prepared models are kept.")
+    data_dir: Path = Field(default=Path("data"), description="Where uploads, jobs and other data are kept.")
+    threads: int | None = Field(
+        default=None, ge=1, le=1024, description="Threads that compute; one for each core if not given."
+    )
+    max_running: int = Field(default=32, ge=1, le=100_000, description="Generations that run at once, for each model.")
+    max_waiting: int = Field(
+        default=256, ge=0, le=100_000, description="Generations that wait for a place, for each model."
+    )
+    kv_cache_mib: int = Field(default=1024, ge=16, description="Memory for attention caches, for each model.")
+    prefill_chunk_tokens: int = Field(default=128, ge=1, le=65_536, description="Prompt tokens read in one step.")
+    default_max_tokens: int = Field(
+        default=512, ge=1, le=1_048_576, description="The longest answer when a request does not say."
+    )
+    echo: EchoSettings = Field(default_factory=EchoSettings, description="The engine without a model.")
+
+    max_body_bytes: int = Field(default=MIB, ge=1024, description="The largest JSON body.")
+    max_prompt_chars: int = Field(default=200_000, ge=1, description="The longest prompt, all messages together.")
+    max_messages: int = Field(default=1000, ge=1, description="Messages in one conversation.")
+    max_stop_strings: int = Field(default=16, ge=0, description="Stop strings in one request.")
+    max_stop_chars: int = Field(default=256, ge=1, description="Characters in one stop string.")
+    max_logit_bias: int = Field(default=300, ge=0, description="Tokens with a bias in one request.")
+
+    heartbeat_s: float = Field(default=15.0, gt=0, description="Silence after which a stream shows a sign of life.")
+    send_timeout_s: float = Field(
+        default=30.0, gt=0, description="How long a reader may take nothing before it is cut."
+    )
+    max_grace_s: float = Field(
+        default=300.0, ge=0, description="The longest time without a reader that a request may ask for."
+    )
+    first_reader_grace_s: float = Field(
+        default=5.0, ge=0, description="How long a new stream waits for its first reader at least."
+    )
+    ticket_ttl_s: float = Field(default=60.0, gt=0, description="How long a ticket opens its stream.")
+    finished_log_ttl_s: float = Field(default=300.0, ge=0, description="How long a finished answer can still be read.")
+    finished_logs_max_mib: float = Field(default=64, ge=0, description="Memory for all finished answers together.")
+    shutdown_grace_s: float = Field(default=20.0, ge=0, description="How long running answers may go on after SIGTERM.")
+
+    @model_validator(mode="after")
+    def is_safe(self) -> "Settings":
+        if not is_loopback(self.host) and not self.allow_anonymous_network:
+            raise ValueError(
+                f"host {self.host} can be reached from other machines and nothing asks callers who they are: listen on "
+                "127.0.0.1, or set allow_anonymous_network=true to let anyone use the service"
+            )
+        if "*" in self.cors_origins and self.cors_credentials:
+            raise ValueError(
+                "cors_origins * lets every page act for its visitor: list the origins, or set cors_credentials=false"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        config = os.environ.get(CONFIG_VARIABLE)
+        sources = (init_settings, env_settings, dotenv_settings)
+        return (*sources, TomlConfigSettingsSource(settings_cls, Path(config))) if config else sources
+
+
+def load_settings(**given: Any) -> Settings:
+    """`given` goes before everything else; None means not given. Raises `SettingsError`."""
+    refuse_unknown(key for key in os.environ if key.startswith(PREFIX))
+    config = os.environ.get(CONFIG_VARIABLE)
+    if config and not Path(config).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {config}")
+    try:
+        return Settings(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError(first_problem(error)) from None
+    except ValueError as error:  # a TOML file or a nested variable that cannot be parsed
+        raise SettingsError(" ".join(str(error).split())) from None
+
+
+def refuse_unknown(variables: Iterable[str]) -> None:
+    known = [CONFIG_VARIABLE, *(variable_of(path) for path in setting_paths(Settings))]
+    groups = {variable_of(name) for name in Settings.model_fields}
+    for variable in sorted(variables):
+        if variable.upper() not in {*known, *groups}:
+            raise SettingsError(f"{variable} is no setting{suggestion(variable.upper(), known)}")
+
+
+def setting_paths(model: type[BaseModel]) -> Iterable[str]:
+    """The names of all settings, nested ones as `group__name`."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from (f"{name}__{inner}" for inner in setting_paths(field.annotation))
+        else:
+            yield name
+
+
+def variable_of(path: str) -> str:
+    return PREFIX + path.upper()
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    path = "__".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{path} is no setting{suggestion(path, setting_paths(Settings))}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{variable_of(path)}: {message}" if path else message
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

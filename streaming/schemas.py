@@ -1,0 +1,170 @@
+"""Requests and answers as they stand on the wire. What is bounded by a setting is checked in `streaming.intake`."""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from streaming.generation import SEED_BITS
+
+MAX_TOKENS_MAX = 1_048_576
+MAX_TOP_LOGPROBS = 20
+MODEL_NAME_CHARS_MAX = 64
+State: TypeAlias = Literal["queued", "running", "finished", "failed", "cancelled"]
+
+
+def refuse_unsafe(text: str) -> str:
+    """Pydantic itself refuses lone surrogates."""
+    if "\0" in text:
+        raise ValueError("must not contain NUL")
+    return text
+
+
+def refuse_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+def as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Plain: TypeAlias = Annotated[str, AfterValidator(refuse_unsafe)]
+Said: TypeAlias = Annotated[Plain, AfterValidator(refuse_blank)]
+StopString: TypeAlias = Annotated[Plain, Field(min_length=1)]
+ModelName: TypeAlias = Annotated[Plain, Field(min_length=1, max_length=MODEL_NAME_CHARS_MAX)]
+
+
+class Options(BaseModel):
+    """How the text is made; what is left out is the model's default."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS_MAX, description="The longest answer, in tokens.")
+    min_tokens: int = Field(0, ge=0, le=MAX_TOKENS_MAX, description="Before this many, nothing ends the answer.")
+    temperature: float | None = Field(None, ge=0, le=2, description="0 always takes the likeliest token.")
+    top_p: float | None = Field(None, gt=0, le=1, description="Choose from the likeliest that add up to this.")
+    top_k: int | None = Field(None, ge=0, le=1000, description="Choose from this many; 0 is off.")
+    min_p: float | None = Field(None, ge=0, le=1, description="Leave out what is this much less likely than the best.")
+    repetition_penalty: float | None = Field(None, ge=0.1, le=10, description="1 is off.")
+    presence_penalty: float | None = Field(None, ge=-2, le=2, description="0 is off.")
+    frequency_penalty: float | None = Field(None, ge=-2, le=2, description="0 is off.")
+    seed: int | None = Field(None, ge=0, lt=2**SEED_BITS, description="The same seed gives the same answer.")
+    stop: Annotated[list[StopString], BeforeValidator(as_list)] = Field(
+        default_factory=list, description="Strings that end the answer and are not part of it."
+    )
+
+
+class StreamOptions(Options):
+    model: ModelName = Field("default", description="Which model answers.")
+    system: Plain | None = Field(None, description="An instruction before the conversation.")
+    grace_s: float | None = Field(
+        None, ge=0, description="How long the answer goes on without a reader; 15 for GET and 0 for POST if not given."
+    )
+    logprobs: int | None = Field(
+        None, ge=0, le=MAX_TOP_LOGPROBS, description="How many alternatives to report beside each token."
+    )
+
+
+class ChatQuery(StreamOptions):
+    """A prompt and its options in the query string; `ticket` opens a stream that was made before."""
+
+    prompt: Said | None = Field(None, description="What to answer.")
+    ticket: Annotated[Plain, Field(max_length=256)] | None = Field(None, description="From `POST /chat/streams`.")
+
+
+class EventsQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    ticket: Annotated[Plain, Field(max_length=256)] | None = Field(None, description="From `POST /chat/streams`.")
+
+
+class NoQuery(BaseModel):
+    """A route without parameters: one that is sent is refused by name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ChatMessage(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: Plain
+
+
+class ChatBody(StreamOptions):
+    """A conversation, or one prompt. In JSON a number is a number: neither a string nor true."""
+
+    model_config = ConfigDict(strict=True)
+
+    messages: list[ChatMessage] | None = Field(None, min_length=1, description="The conversation, oldest first.")
+    prompt: Said | None = Field(None, description="What to answer, instead of messages.")
+    logit_bias: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] = Field(
+        default_factory=dict, description="Token ids and what is added to their logits."
+    )
+
+    @model_validator(mode="after")
+    def has_one_question(self) -> "ChatBody":
+        if (self.messages is None) == (self.prompt is None):
+            raise ValueError("give either messages or prompt")
+        if self.messages is not None:
+            refuse_blank(self.messages[-1].content)
+        return self
+
+
+class PredictBody(Options):
+    model_config = ConfigDict(strict=True)
+
+    text: Said = Field(description="What to answer.")
+    model_name: ModelName = Field("default", description="Which model answers.")
+
+
+class PredictQuery(Options):
+    """For `POST /predict/{model_name}`: the model stands in the path, the text in the query string or in the body."""
+
+    text: Said | None = Field(None, description="What to answer.")
+
+
+class PredictText(PredictQuery):
+    model_config = ConfigDict(strict=True)
+
+
+class UsageAnswer(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class PredictAnswer(BaseModel):
+    prediction: str
+    confidence: float | None = Field(
+        description="0 to 1: the geometric mean of the chosen tokens' probabilities; null when no token was made."
+    )
+    model_used: str
+    model_version: str
+    processing_time_ms: float
+    usage: UsageAnswer
+
+
+class StreamTicket(BaseModel):
+    stream_id: str
+    url: str = Field(description="Opens the stream with `EventSource`; it carries a ticket.")
+    expires_at: int = Field(description="Unix time until which the url opens the stream.")
+
+
+class StreamFailure(BaseModel):
+    code: str
+    message: str
+    retryable: bool
+
+
+class StreamState(BaseModel):
+    stream_id: str
+    state: State
+    model: str
+    model_version: str
+    created: int = Field(description="Unix time.")
+    position: int = Field(description="The position of the newest event.")
+    finish_reason: Literal["stop", "length", "cancelled"] | None = None
+    usage: UsageAnswer | None = None
+    error: StreamFailure | None = None
