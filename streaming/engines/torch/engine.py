@@ -1,0 +1,114 @@
+"""The handle that other threads hold: it counts places, refuses early, and passes everything else to the worker."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from streaming.engine import EngineLoad, EngineState
+from streaming.engines.torch.sequence import Clock, Sequence
+from streaming.engines.torch.worker import Cancel, Close, Inbox, Submit, Worker
+from streaming.errors import EngineDown, Overloaded, PromptTooLong, ShuttingDown
+from streaming.events import Started
+from streaming.generation import Generation
+from streaming.log import Log
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 2
+CLOSE_MARGIN_S = 5.0
+"""How long `close` waits beyond its grace for the step that is being computed."""
+
+
+class TorchEngine:
+    """Implements `streaming.engine.Engine`. The lock guards the state and the count, never the model."""
+
+    def __init__(
+        self,
+        make_worker: Callable[[Callable[[], None]], Worker],
+        inbox: Inbox,
+        *,
+        max_running: int,
+        max_waiting: int,
+        capacity_tokens: int,
+        name: str = "model",
+    ) -> None:
+        self.capacity_tokens = capacity_tokens
+        self._inbox = inbox
+        self._max_running = max_running
+        self._max_waiting = max_waiting
+        self._lock = threading.Lock()
+        self._places_taken = 0
+        self._state: EngineState = "ready"
+        self._worker = make_worker(self._give_place_back)
+        self._thread = threading.Thread(target=self._run, name=f"headwater-{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def state(self) -> EngineState:
+        return self._state
+
+    @property
+    def load(self) -> EngineLoad:
+        running = self._worker.running
+        return EngineLoad(running, max(self._places_taken - running, 0), self._max_running, self._max_waiting)
+
+    def submit(self, generation: Generation, log: Log) -> None:
+        needed = len(generation.token_ids) + generation.max_tokens
+        if needed > self.capacity_tokens:
+            raise PromptTooLong(
+                f"The prompt and its answer need {needed} tokens, more than the {self.capacity_tokens} of the memory."
+            )
+        with self._lock:
+            self._check_open()
+            if self._places_taken >= self._max_running + self._max_waiting:
+                raise Overloaded(f"All {self._max_waiting} places in the queue are taken.", RETRY_AFTER_S)
+            self._places_taken += 1
+            log.append(_started(generation))
+            self._inbox.put(Submit(Sequence(generation, log, Clock(submitted=time.monotonic()))))
+
+    def cancel(self, stream_id: str) -> None:
+        self._inbox.put(Cancel(stream_id))
+
+    def close(self, grace_s: float) -> None:
+        with self._lock:
+            if self._state == "ready":
+                self._state = "draining"
+        self._inbox.put(Close(time.monotonic() + grace_s))
+        self._thread.join(grace_s + CLOSE_MARGIN_S)
+
+    def _check_open(self) -> None:
+        if self._state == "failed":
+            raise EngineDown("The model's engine has stopped; it has to be restarted.")
+        if self._state != "ready":
+            raise ShuttingDown("The service is shutting down; send the request again.")
+
+    def _give_place_back(self) -> None:
+        with self._lock:
+            self._places_taken -= 1
+
+    def _run(self) -> None:
+        try:
+            self._worker.run()
+        except Exception:
+            logger.exception("the engine's thread died")
+            self._leave("failed")
+        else:
+            self._leave("closed")
+
+    def _leave(self, state: EngineState) -> None:
+        """From here on `submit` refuses, so nothing can slip into the inbox after it is emptied."""
+        with self._lock:
+            self._state = state
+        self._worker.abandon(EngineDown("The model's engine stopped working; send the request again."))
+
+
+def _started(generation: Generation) -> Started:
+    return Started(
+        generation.stream_id,
+        generation.model,
+        generation.model_version,
+        len(generation.token_ids),
+        generation.seed,
+        generation.created,
+    )

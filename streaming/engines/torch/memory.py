@@ -1,0 +1,59 @@
+"""Gives each running sequence its region of the cache, and fills it with a beginning that is already known."""
+
+from collections.abc import Iterable
+
+from streaming.engines.torch.arena import Arena, Region
+from streaming.engines.torch.cache import KeyValueCache
+from streaming.engines.torch.prefixes import Prefixes
+from streaming.engines.torch.sequence import Sequence
+
+
+class CacheMemory:
+    def __init__(self, arena: Arena, cache: KeyValueCache) -> None:
+        self.cache = cache
+        self._arena = arena
+        self._prefixes = Prefixes()
+        scratch = arena.allocate(1)
+        assert scratch is not None  # noqa: S101  the arena is checked to hold more than one block before
+        self.scratch = scratch
+        """Where padding rows of a step write their keys; nobody reads it."""
+        self.capacity_tokens = arena.capacity_tokens - scratch.tokens
+
+    @property
+    def remembered(self) -> int:
+        """How many finished generations are kept for their beginnings."""
+        return len(self._prefixes)
+
+    def reserve(self, sequence: Sequence, running: Iterable[Sequence]) -> bool:
+        """Reserve room for prompt and answer; False when running sequences hold too much of it."""
+        donor = self._prefixes.find(sequence, running)
+        region = self._allocate(sequence.needed_tokens, spare=donor.region if donor else None)
+        if region is None:
+            return False
+        sequence.region = region
+        if donor:
+            self.cache.copy(donor.region, region, donor.tokens)
+            sequence.computed = sequence.reused = donor.tokens
+        return True
+
+    def release(self, sequence: Sequence, *, is_tainted: bool) -> None:
+        """A tainted region may hold NaN and is wiped; any other stays as a beginning to reuse."""
+        region = sequence.region
+        if region is None:
+            return
+        sequence.region = None
+        if is_tainted:
+            self.cache.clear(region)
+            self._arena.free(region)
+        else:
+            evicted = self._prefixes.keep(sequence.owner, sequence.tokens[: sequence.computed], region)
+            if evicted:
+                self._arena.free(evicted)
+
+    def _allocate(self, tokens: int, spare: Region | None) -> Region | None:
+        """Remembered regions make room, oldest first. The donor's own goes last, and then the prompt is recomputed."""
+        region = self._arena.allocate(tokens)
+        while region is None and (evicted := self._prefixes.evict(spare)):
+            self._arena.free(evicted)
+            region = self._arena.allocate(tokens)
+        return region

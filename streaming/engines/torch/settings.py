@@ -1,0 +1,22 @@
+"""What an operator decides about one torch engine. Plain numbers: the composition root fills them in."""
+
+from dataclasses import dataclass, field
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TorchSettings:
+    max_running: int = 32
+    max_waiting: int = 256
+    kv_cache_bytes: int = 1024 * MIB
+    prefill_chunk_tokens: int = 128
+    """Prompt tokens computed in one step while others wait for their next token; four times as many otherwise."""
+    default_max_tokens: int = 512
+    max_context_tokens: int | None = None
+    threads: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    quantization: str = "auto"
+    defaults: dict[str, float] = field(default_factory=dict)
+    """Sampling defaults of the model, by the names of `streaming.predictor.TextRequest`."""
