@@ -53,7 +53,7 @@ class MemoryLog:
         self._events: list[Event] = []
         self._lock = threading.Lock()
         self._size_bytes = 0
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], int] = {}
 
     @property
     def last_position(self) -> int:
@@ -78,26 +78,27 @@ class MemoryLog:
 
     async def read(self, after: int, timeout_s: float | None = None) -> Sequence[Entry]:
         if self.last_position <= after and not self.is_closed:
-            await self._wait(timeout_s)
+            await self._wait(after, timeout_s)
         first = max(after, -1) + 1
         return [Entry(first + index, event) for index, event in enumerate(self._events[first:])]
 
-    async def _wait(self, timeout_s: float | None) -> None:
-        """Until something is appended. An append from now on finds the waiter: both run through the loop."""
+    async def _wait(self, after: int, timeout_s: float | None) -> None:
+        """Until there is something after `after`. An append from now on finds the waiter: both go through the loop."""
         waiter = self._waker.loop.create_future()
-        self._waiting.add(waiter)
+        self._waiting[waiter] = after
         timer = None if timeout_s is None else self._waker.loop.call_later(timeout_s, release, waiter)
         try:
             await waiter
         finally:
-            self._waiting.discard(waiter)
+            del self._waiting[waiter]
             if timer is not None:
                 timer.cancel()
 
     def wake(self) -> None:
-        """Called on the loop only."""
-        for waiter in self._waiting:
-            release(waiter)
+        """Called on the loop only. A late call for what was read already wakes nobody."""
+        for waiter, after in self._waiting.items():
+            if self.last_position > after or self.is_closed:
+                release(waiter)
 
 
 def release(waiter: asyncio.Future[None]) -> None:

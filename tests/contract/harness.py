@@ -1,0 +1,50 @@
+"""What the contract suite needs to know of an engine. A new engine adds one class here and one line to `HARNESSES`."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from streaming.engine import Engine
+from streaming.engines.echo import EchoEngine, EchoSpeed
+from streaming.engines.echo.script import to_ids
+from streaming.generation import Generation, new_stream_id
+
+
+class EngineHarness(Protocol):
+    name: str
+
+    def open(self, *, max_running: int = 4, max_waiting: int = 4) -> Engine:
+        """A fresh engine; the suite closes it."""
+
+    def generation(self, prompt: str = "", **fields: Any) -> Generation:
+        """A greedy generation of a fresh stream. The same prompt gives the same tokens."""
+
+    def poisoned(self) -> Generation | None:
+        """One that fails after a few tokens; None if the engine cannot be made to."""
+
+
+class EchoHarness:
+    name = "echo"
+
+    def open(self, *, max_running: int = 4, max_waiting: int = 4) -> Engine:
+        return EchoEngine(EchoSpeed(200.0, max_running, max_waiting))
+
+    def generation(self, prompt: str = "", **fields: Any) -> Generation:
+        words = prompt or " ".join(f"word{number}" for number in range(30))
+        defaults: dict[str, Any] = {
+            "stream_id": new_stream_id(),
+            "owner": "anonymous",
+            "model": "default",
+            "model_version": "echo-1",
+            "token_ids": to_ids(words),
+            "max_tokens": 20,
+            "seed": 1,
+            "created": int(time.time()),
+        }
+        return Generation(**{**defaults, **fields})
+
+    def poisoned(self) -> Generation | None:
+        return self.generation("one two three four [[echo nonfinite_at=3]]")
+
+
+HARNESSES: dict[str, Callable[[], EngineHarness]] = {"echo": EchoHarness}
