@@ -73,10 +73,11 @@ class ModelStore:
         """The prepared copy; fetches and prepares it when there is none. Raises `ModelsError`."""
         shown = progress or SilentProgress()
         fixed, version = _fixed(entry)
-        if found := self._find(entry.name, version):
-            return found
         work_root = self.models_dir / WORK
         work_root.mkdir(parents=True, exist_ok=True)
+        if found := self._find(entry.name, version):
+            _sweep(work_root)
+            return found
         with lock(
             work_root / f"{version}.lock", lambda: shown.say(f"another pull of {entry.name} runs; waiting for it")
         ):

