@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
 # docker build -t headwater . && docker run --rm -p 127.0.0.1:8000:8000 headwater
+# Inside a container the service listens on all its addresses; who reaches it is decided by -p, here this machine alone.
 # The first stage has the tools and fetches the default model; the last has neither tools nor a network to need.
 
 FROM python:3.11-slim-bookworm AS build
@@ -28,6 +29,7 @@ COPY --from=build --chown=headwater:headwater /opt/models /opt/models
 ENV PATH=/opt/headwater/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HEADWATER_HOST=0.0.0.0 \
+    HEADWATER_ALLOW_ANONYMOUS_NETWORK=true \
     HEADWATER_PORT=8000 \
     HEADWATER_MODELS_DIR=/opt/models \
     HEADWATER_DATA_DIR=/var/lib/headwater

@@ -1,0 +1,94 @@
+"""`headwater serve`: read the settings, fetch what is missing if asked to, then serve until told to leave."""
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+FAILED = 1
+WRONGLY_ASKED = 2
+
+
+class ServeCommand(TyperCommand):
+    """Its help ends with all settings, read from the code."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        super().format_help(ctx, formatter)
+        from service.settings_doc import rows
+
+        typer.echo(" Every setting, as a variable; docs/settings.md says more:\n")
+        for row in rows():
+            typer.echo(f"   {row.variable}={row.default}\n       {row.description}")
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default=False)] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default=False)] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="The file that lists the models; the built-in list if not given.")
+    ] = None,
+    engine: Annotated[
+        Literal["torch", "echo"] | None, typer.Option(help="What runs the models; echo needs none.")
+    ] = None,
+    pull: Annotated[bool, typer.Option("--pull", help="First fetch the models that are missing.")] = False,
+) -> None:
+    """Serve the models over HTTP until Ctrl-C or SIGTERM, which let running answers finish."""
+    from service.settings import SettingsError, load_settings
+
+    try:
+        settings = load_settings(host=host, port=port, models=models, engine=engine)
+    except SettingsError as error:
+        fail(error.message, WRONGLY_ASKED)
+    settings = settings.model_copy(update={"port": free_port(settings)})
+    if settings.engine == "torch":
+        have_models(settings, pull)
+
+    from service.commands.announce import announced
+    from service.server import run
+
+    with announced(settings):
+        code = run(settings)
+    raise typer.Exit(code)
+
+
+def free_port(settings: "Settings") -> int:
+    """The port to listen on. One that is taken is said now, before a model is loaded for nothing."""
+    host = settings.host.strip("[]")
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        reason = error.strerror or str(error)
+        fail(f"cannot listen on {host} port {settings.port}: {reason}; choose another with --port or --host", FAILED)
+
+
+def have_models(settings: "Settings", pull: bool) -> None:
+    """Fetches what is missing if that was asked for; else names it and ends."""
+    from service.commands import models
+    from service.models.config import load_models
+    from service.models.errors import ModelsError
+    from service.models.store import ModelStore
+
+    try:
+        store = ModelStore(settings.models_dir)
+        wanted = [entry for entry in load_models(settings.models).values() if entry.load]
+        missing = [entry.name for entry in wanted if store.prepared(entry) is None]
+    except ModelsError as error:
+        fail(error.message, FAILED)
+    if missing and not pull:
+        fail(f"not here yet: {', '.join(missing)}; run `headwater models pull`, or serve with --pull", FAILED)
+    if missing:
+        models.pull(missing, settings.models, settings.models_dir)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(code)
