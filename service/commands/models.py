@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from service.models.config import ModelEntry, load_catalog, load_models
-from service.models.errors import InvalidModels, ModelsError, UnknownModel
+from service.models.errors import ModelsError, UnknownModel
 from service.models.store import ModelStore
 
+FAILED = 1
+WRONGLY_ASKED = 2
 INTERRUPTED = 130
 MIB = 1 << 20
 HEADINGS = ("NAME", "KIND", "SOURCE", "SIZE", "STATE", "VERSION", "PATH")
@@ -18,13 +20,9 @@ HEADINGS = ("NAME", "KIND", "SOURCE", "SIZE", "STATE", "VERSION", "PATH")
 app = typer.Typer(help="Fetch models and see which are ready.", no_args_is_help=True)
 
 Names = Annotated[list[str] | None, typer.Argument(help="Models of models.toml; without any, all that are served.")]
-Models = Annotated[
-    Path | None,
-    typer.Option("--models", help="The models.toml to read.", envvar="HEADWATER_MODELS", show_default=False),
-]
+Models = Annotated[Path | None, typer.Option(help="The file that lists the models; the built-in list if not given.")]
 ModelsDir = Annotated[
-    Path | None,
-    typer.Option("--models-dir", help="Where prepared models lie.", envvar="HEADWATER_MODELS_DIR", show_default=False),
+    Path | None, typer.Option(help="Where prepared models are kept; the user's cache folder if not given.")
 ]
 
 
@@ -62,26 +60,20 @@ def _one_line_errors() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = FAILED) -> NoReturn:
     typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def _places(models: Path | None, models_dir: Path | None) -> tuple[Path | None, Path]:
     """The command line first, then the service's settings."""
-    from pydantic import ValidationError
+    from service.settings import SettingsError, load_settings
 
-    from service.settings import Settings
-
-    if models is not None and models_dir is not None:
-        return models, models_dir
     try:
-        settings = Settings()
-    except ValidationError as error:
-        problem = error.errors(include_input=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise InvalidModels(f"the setting {where} is not valid: {problem['msg']}") from None
-    return models or settings.models, models_dir or settings.models_dir
+        settings = load_settings(models=models, models_dir=models_dir)
+    except SettingsError as error:
+        _fail(error.message, WRONGLY_ASKED)
+    return settings.models, settings.models_dir
 
 
 def _chosen(entries: dict[str, ModelEntry], names: list[str]) -> list[ModelEntry]:

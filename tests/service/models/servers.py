@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +31,7 @@ class Site:
         self.url = f"http://127.0.0.1:{port}"
         self.answers: dict[str, Answer] = {}
         self.requested: list[str] = []
+        self.before_answer: Callable[[str], object] = lambda path: None
 
     def add_wheel(self, project: str, filename: str, content: bytes) -> None:
         page = f'<a href="/files/{filename}">{filename}</a>'.encode()
@@ -62,8 +63,13 @@ def open_site() -> Iterator[Site]:
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
             site.requested.append(path)
-            answer = self._head(path)
-            self.wfile.write(answer.content[: answer.sent_bytes])
+            site.before_answer(path)
+            try:
+                answer = self._head(path)
+                self.wfile.write(answer.content[: answer.sent_bytes])
+            except ConnectionError:  # whoever asked was killed meanwhile
+                self.close_connection = True
+                return
             if answer.sent_bytes is not None:
                 self.close_connection = True
 
