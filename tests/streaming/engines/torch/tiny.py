@@ -53,6 +53,9 @@ FAMILIES: dict[str, Any] = {
 }
 
 
+PROMPT_LENGTHS = (1, 2, 5, 31, 32, 33, 60, 100, 129, 300)
+
+
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level BPE trained on a few lines: every byte is a token, so random models speak broken UTF-8 too."""
     tokenizer = Tokenizer(models.BPE())

@@ -1,0 +1,112 @@
+"""Regions, remembered beginnings, and the wiping of what a failed sequence left."""
+
+import torch
+
+from streaming.engines.torch.arena import BLOCK_TOKENS, Arena
+from streaming.engines.torch.cache import KeyValueCache, LayerShape
+from streaming.engines.torch.memory import CacheMemory
+from streaming.engines.torch.prefixes import ALIGN_TOKENS
+from streaming.engines.torch.sequence import Clock, Sequence
+from streaming.logs.discard import DiscardLog
+from tests.streaming.engines.torch.support import make_generation
+
+BLOCKS = 8
+SHAPE = LayerShape(heads=2, key_size=4, value_size=4)
+
+
+def make_memory() -> CacheMemory:
+    arena = Arena(BLOCKS * BLOCK_TOKENS)
+    return CacheMemory(arena, KeyValueCache({0: SHAPE}, arena.capacity_tokens, torch.float32, torch.device("cpu")))
+
+
+def make_sequence(tokens: range, owner: str = "somebody", max_tokens: int = 4) -> Sequence:
+    generation = make_generation(list(tokens), owner=owner, max_tokens=max_tokens)
+    return Sequence(generation, DiscardLog(), Clock(0.0))
+
+
+def fill(memory: CacheMemory, sequence: Sequence) -> None:
+    """As if the whole prompt had been computed: key and value of a token are its number."""
+    assert sequence.region
+    places = torch.arange(sequence.region.start, sequence.region.start + len(sequence.tokens))
+    rows = torch.tensor(sequence.tokens, dtype=torch.float32).view(1, -1, 1).expand(2, -1, 4)
+    memory.cache.write(0, places, rows, rows)
+    sequence.computed = len(sequence.tokens)
+
+
+def finish(memory: CacheMemory, sequence: Sequence) -> None:
+    assert memory.reserve(sequence, [])
+    fill(memory, sequence)
+    memory.release(sequence, is_tainted=False)
+
+
+def test_the_same_beginning_is_copied_to_the_block_border() -> None:
+    memory = make_memory()
+    finish(memory, make_sequence(range(100)))
+    again = make_sequence(range(101))
+    assert memory.reserve(again, [])
+    assert again.computed == again.reused == 96 == 100 // ALIGN_TOKENS * ALIGN_TOKENS
+    keys, _ = memory.cache._layers[0]
+    assert again.region
+    assert keys[1, again.region.start : again.region.start + 96, 2].tolist() == list(range(96))
+
+
+def test_an_identical_prompt_keeps_a_token_to_compute() -> None:
+    memory = make_memory()
+    finish(memory, make_sequence(range(96)))
+    again = make_sequence(range(96))
+    memory.reserve(again, [])
+    assert again.reused == 64
+
+
+def test_a_running_sequence_lends_its_beginning() -> None:
+    memory = make_memory()
+    first = make_sequence(range(100))
+    memory.reserve(first, [])
+    fill(memory, first)
+    first.tokens.append(5)
+    second = make_sequence(range(100))
+    memory.reserve(second, [first])
+    assert second.reused == 96
+
+
+def test_beginnings_are_kept_apart_by_owner() -> None:
+    memory = make_memory()
+    finish(memory, make_sequence(range(100), owner="ann"))
+    other = make_sequence(range(100), owner="bob")
+    memory.reserve(other, [])
+    assert other.reused == 0
+
+
+def test_remembered_regions_make_room_oldest_first() -> None:
+    memory = make_memory()
+    for start in range(BLOCKS - 1):
+        finish(memory, make_sequence(range(1000 * start, 1000 * start + 100)))
+    assert memory.remembered == BLOCKS - 1
+    assert memory.reserve(make_sequence(range(300), max_tokens=200), [])
+    assert memory.remembered == 3
+    newest = make_sequence(range(6000, 6100))
+    memory.reserve(newest, [])
+    assert newest.reused == 96
+
+
+def test_running_regions_are_never_taken() -> None:
+    memory = make_memory()
+    running = [make_sequence(range(100)) for _ in range(BLOCKS - 1)]
+    assert all(memory.reserve(sequence, []) for sequence in running)
+    assert not memory.reserve(make_sequence(range(10)), running)
+    memory.release(running[0], is_tainted=True)
+    assert memory.reserve(make_sequence(range(10)), running[1:])
+
+
+def test_a_tainted_region_is_wiped_and_not_remembered() -> None:
+    """A NaN left behind would poison whoever gets the place next, even where the mask is zero."""
+    memory = make_memory()
+    sequence = make_sequence(range(100))
+    memory.reserve(sequence, [])
+    fill(memory, sequence)
+    for tensor in memory.cache._layers[0]:
+        assert sequence.region
+        tensor[:, sequence.region.start : sequence.region.end] = torch.nan
+    memory.release(sequence, is_tainted=True)
+    assert memory.remembered == 0
+    assert all(not tensor.isnan().any() for tensor in memory.cache._layers[0])

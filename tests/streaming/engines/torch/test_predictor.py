@@ -1,0 +1,96 @@
+"""From a request to a generation: template, limits, defaults, seed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streaming.engines.torch.load import load_predictor
+from streaming.engines.torch.predictor import LanguagePredictor
+from streaming.engines.torch.settings import TorchSettings
+from streaming.errors import InvalidGeneration, NoChatTemplate, PromptTooLong
+from streaming.generation import Sampling
+from streaming.predictor import Message, TextRequest
+from tests.streaming.engines.torch.support import EXACT
+
+CONTEXT = 200
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_folder: Path) -> Iterator[LanguagePredictor]:
+    settings = TorchSettings(
+        dtype="float32",
+        kv_cache_bytes=EXACT.kv_cache_bytes,
+        max_context_tokens=CONTEXT,
+        default_max_tokens=50,
+        defaults={"temperature": 0.2, "top_p": 0.9},
+    )
+    predictor = load_predictor(tiny_folder, name="tiny", version="0123456789ab", settings=settings)
+    yield predictor
+    predictor.engine.close(0)
+
+
+def ask(text: str = "the river", **options: object) -> TextRequest:
+    return TextRequest([Message("user", text)], **options)  # type: ignore[arg-type]
+
+
+async def test_messages_go_through_the_chat_template(predictor: LanguagePredictor) -> None:
+    request = TextRequest([Message("system", "here"), Message("user", "the sea")])
+    generation = await predictor.prepare(request, "ann")
+    text = predictor.tokenizer.decode(generation.token_ids)
+    assert text == "<|system|>here<|end|><|user|>the sea<|end|><|assistant|>"
+    assert (generation.owner, generation.model, generation.model_version) == ("ann", "default", "0123456789ab")
+
+
+async def test_defaults_are_the_models(predictor: LanguagePredictor) -> None:
+    generation = await predictor.prepare(ask(), "ann")
+    assert generation.sampling == Sampling(temperature=0.2, top_p=0.9)
+    assert generation.max_tokens == 50
+    wanted = await predictor.prepare(ask(temperature=0.0, top_p=1.0, max_tokens=7, seed=5), "ann")
+    assert (wanted.sampling, wanted.max_tokens, wanted.seed) == (Sampling(), 7, 5)
+
+
+async def test_a_seed_is_made_when_none_is_given(predictor: LanguagePredictor) -> None:
+    first, second = await predictor.prepare(ask(), "ann"), await predictor.prepare(ask(), "ann")
+    assert first.seed != second.seed
+    assert first.stream_id != second.stream_id
+    assert 0 <= first.seed < 2**53
+
+
+async def test_prompt_and_answer_share_one_budget(predictor: LanguagePredictor) -> None:
+    used = len((await predictor.prepare(ask(), "ann")).token_ids)
+    fits = await predictor.prepare(ask(max_tokens=CONTEXT - used), "ann")
+    assert len(fits.token_ids) + fits.max_tokens == CONTEXT
+    with pytest.raises(InvalidGeneration, match=f"leave {CONTEXT - used} of {CONTEXT}"):
+        await predictor.prepare(ask(max_tokens=CONTEXT - used + 1), "ann")
+    with pytest.raises(PromptTooLong):
+        await predictor.prepare(ask("zq" * CONTEXT), "ann")
+
+
+async def test_a_model_without_a_template_completes_prompts_only(predictor: LanguagePredictor) -> None:
+    tokenizer = predictor.tokenizer
+    template, tokenizer.chat_template = tokenizer.chat_template, None
+    try:
+        generation = await predictor.prepare(ask(is_chat=False), "ann")
+        assert tokenizer.decode(generation.token_ids) == "the river"
+        with pytest.raises(NoChatTemplate):
+            await predictor.prepare(ask(), "ann")
+    finally:
+        tokenizer.chat_template = template
+
+
+@pytest.mark.parametrize("template", ["{{ raise_exception('no such role') }}", "{{ messages.__class__.__mro__ }}"])
+async def test_a_template_that_refuses_is_an_invalid_request(predictor: LanguagePredictor, template: str) -> None:
+    """The second one tries to leave jinja's sandbox."""
+    tokenizer = predictor.tokenizer
+    kept, tokenizer.chat_template = tokenizer.chat_template, template
+    try:
+        with pytest.raises(InvalidGeneration, match="chat template refuses"):
+            await predictor.prepare(ask(), "ann")
+    finally:
+        tokenizer.chat_template = kept
+
+
+async def test_a_bias_on_an_unknown_token_is_refused(predictor: LanguagePredictor) -> None:
+    with pytest.raises(InvalidGeneration, match="logit_bias names token 99999"):
+        await predictor.prepare(ask(logit_bias={99999: 1.0}), "ann")
