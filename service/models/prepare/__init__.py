@@ -16,6 +16,7 @@ from service.models.layout import has_safetensors, model_files, pickles
 from service.models.progress import Progress
 
 GGUF_MAGIC = b"GGUF"
+WEIGHTS_SUFFIX = ".safetensors"
 QUIET = {
     "TQDM_DISABLE": "1",
     "HF_HUB_OFFLINE": "1",  # everything is on this disk already
@@ -52,7 +53,7 @@ def _take_folder(folder: Path, destination: Path, progress: Progress) -> Facts:
     _check_names(folder, names)
     progress.step("linking the files")
     for name in model_files(names):
-        link_or_copy((folder / name).resolve(), destination / name)
+        place((folder / name).resolve(), destination / name)
     if "tokenizer.json" not in names:
         _convert("service.models.prepare.tokenizer", [str(destination)], progress)
     config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -70,12 +71,16 @@ def _check_names(folder: Path, names: list[str]) -> None:
         raise UnsupportedModel(f"{folder}: holds no config.json")
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """A hard link costs no space and outlives the original; across file systems it has to be a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+def place(source: Path, target: Path) -> None:
+    """Weights become hard links, which cost no space and outlive the original. The rest is copied: it is small, and
+    converting a tokenizer writes to it."""
+    if target.suffix == WEIGHTS_SUFFIX:
+        try:
+            os.link(source, target)
+            return
+        except OSError:  # another file system, or one without links
+            pass
+    shutil.copyfile(source, target)
 
 
 def _convert(module: str, arguments: list[str], progress: Progress) -> Facts:

@@ -50,7 +50,7 @@ class PypiSource:
 
     def _download(self, folder: Path, progress: Progress) -> Path:
         requirement = f"{self.reference.name}=={self.reference.version}"
-        progress.step(f"downloading {self.reference}")
+        progress.step("asking the package index")
         meter = Meter(f"downloading {self.reference}", progress)
         arguments = ["download", *OPTIONS, "--dest", str(folder), requirement]
         outcome = run_module("pip", arguments, meter.read, {"PIP_QUIET": "0"})

@@ -175,6 +175,21 @@ def test_pickled_weights_are_refused(tmp_path: Path, name: str) -> None:
         prepare(folder, tmp_path / "prepared", SilentProgress())
 
 
+def test_a_slow_tokenizer_gets_its_fast_form_and_the_original_stays(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model")
+    vocab = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    (folder / "merges.txt").write_text("#version: 0.2\nh e\nhe l\n")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    prepare(folder, tmp_path / "prepared", SilentProgress())
+    ids = AutoTokenizer.from_pretrained(tmp_path / "prepared")("hell")["input_ids"]
+    assert ids == [vocab["hel"], vocab["l"]]
+    assert (tmp_path / "prepared" / "tokenizer.json").exists()
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
 def test_a_folder_without_weights_or_config_is_refused(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "model")
     (folder / "config.json").unlink()

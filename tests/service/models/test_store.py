@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -197,10 +199,18 @@ def test_finding_a_model_is_fast_and_imports_no_library(local_sources: Site, sto
     assert done.stdout == "[]"
 
 
-def start(store: ModelStore, entry: ModelEntry, *arguments: str) -> "subprocess.Popen[str]":
+@contextmanager
+def start(store: ModelStore, entry: ModelEntry, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A pull in another process, which does not outlive the test when that fails."""
     command = [sys.executable, str(PULL), str(store.models_dir), entry.model_dump_json(), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def pull_elsewhere(store: ModelStore, entry: ModelEntry) -> str:
