@@ -1,13 +1,21 @@
 """What the contract suite needs to know of an engine. A new engine adds one class here and one line to `HARNESSES`."""
 
+import functools
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from streaming.engine import Engine
 from streaming.engines.echo import EchoEngine, EchoSpeed
 from streaming.engines.echo.script import to_ids
+from streaming.engines.torch.load import open_parts, start_engine
+from streaming.engines.torch.settings import MIB
 from streaming.generation import Generation, new_stream_id
+from tests.streaming.engines.torch.support import EXACT, POISON, PoisonedRunner, make_generation
+from tests.streaming.engines.torch.tiny import make_model, make_tokenizer
 
 
 class EngineHarness(Protocol):
@@ -47,4 +55,27 @@ class EchoHarness:
         return self.generation("one two three four [[echo nonfinite_at=3]]")
 
 
-HARNESSES: dict[str, Callable[[], EngineHarness]] = {"echo": EchoHarness}
+class TorchHarness:
+    """A tiny random model, made once for the whole run; its weights do not matter to the promises."""
+
+    name = "torch"
+
+    def open(self, *, max_running: int = 4, max_waiting: int = 4) -> Engine:
+        settings = replace(EXACT, max_running=max_running, max_waiting=max_waiting, kv_cache_bytes=2048 * MIB)
+        parts = open_parts(tiny_folder(), settings)
+        return start_engine(replace(parts, runner=PoisonedRunner(parts.runner, "nan")), settings, "tiny")
+
+    def generation(self, prompt: str = "", **fields: Any) -> Generation:
+        tokens = make_tokenizer().encode(prompt or "a stone in the water, here and there")
+        return make_generation(tokens, **{"max_tokens": 20, "stream_id": new_stream_id()} | fields)
+
+    def poisoned(self) -> Generation | None:
+        return self.generation(token_ids=(POISON, 30, 31))
+
+
+@functools.cache
+def tiny_folder() -> Path:
+    return make_model(Path(tempfile.mkdtemp(prefix="headwater-tiny-")))
+
+
+HARNESSES: dict[str, Callable[[], EngineHarness]] = {"echo": EchoHarness, "torch": TorchHarness}

@@ -84,8 +84,9 @@ class Worker:
         """Fail everything that is left, also what is still in the inbox. The model is not touched again."""
         self._drain_inbox()
         for output in self._outputs.values():
-            output.sequence.log.append(_failed(error))
+            self._scheduler.remove(output.sequence)
             self._on_end()
+            output.sequence.log.append(_failed(error))
         self._outputs.clear()
 
     @property

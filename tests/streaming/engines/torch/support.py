@@ -2,7 +2,8 @@
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from collections.abc import Sequence as List
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from streaming.engines.torch.engine import TorchEngine
 from streaming.engines.torch.load import Parts, open_parts, start_engine
+from streaming.engines.torch.runner import Runner, StepResult
+from streaming.engines.torch.scheduler import Span
+from streaming.engines.torch.sequence import Sequence
 from streaming.engines.torch.settings import MIB, TorchSettings
 from streaming.events import Delta, Event, Failed, Finished, is_last
 from streaming.generation import Generation, Sampling
 from streaming.log import Entry
 
 DEADLINE_S = 60
+POISON = 13
+"""A token that only the poisoned prompt holds."""
 EXACT = TorchSettings(dtype="float32", kv_cache_bytes=64 * MIB, max_running=32, max_waiting=64)
 
 
@@ -43,7 +49,7 @@ class WaitableLog:
                 self.events.extend(events)
             self._changed.notify_all()
 
-    async def read(self, after: int, timeout_s: float | None = None) -> Sequence[Entry]:
+    async def read(self, after: int, timeout_s: float | None = None) -> List[Entry]:
         raise AssertionError("the engine never reads")
 
     def wait_for(self, kind: type[Event], count: int = 1) -> None:
@@ -65,7 +71,46 @@ class WaitableLog:
         return "".join(event.text for event in self.events if isinstance(event, Delta))
 
 
-def make_generation(tokens: Sequence[int], *, sampling: Sampling | None = None, **changes: Any) -> Generation:
+def is_poisoned(sequence: Sequence) -> bool:
+    return POISON in sequence.generation.token_ids
+
+
+class PoisonedRunner:
+    """Passes everything on, but spoils the poisoned sequence: at prefill, at a later step, or with NaN."""
+
+    def __init__(self, runner: Runner, fault: str) -> None:
+        self._runner = runner
+        self._fault = fault
+
+    @property
+    def capacity_tokens(self) -> int:
+        return self._runner.capacity_tokens
+
+    def reserve(self, sequence: Sequence, running: Iterable[Sequence]) -> bool:
+        return self._runner.reserve(sequence, running)
+
+    def release(self, sequence: Sequence, *, is_tainted: bool) -> None:
+        self._runner.release(sequence, is_tainted=is_tainted)
+
+    def step(self, spans: list[Span]) -> StepResult:
+        hit = [span for span in spans if is_poisoned(span.sequence) and self._strikes(span)]
+        if not hit:
+            return self._runner.step(spans)
+        if self._fault == "nan":
+            result = self._runner.step(spans)
+            rows = [row for row, span in enumerate(result.spans) if span in hit]
+            assert result.logits is not None
+            result.logits[rows, 0] = torch.nan
+            return result
+        result = self._runner.step([span for span in spans if span not in hit])
+        result.failures.extend((span, RuntimeError("a secret of the library")) for span in hit)
+        return result
+
+    def _strikes(self, span: Span) -> bool:
+        return not span.is_decode if self._fault == "prefill" else span.sequence.completion_tokens == 3
+
+
+def make_generation(tokens: List[int], *, sampling: Sampling | None = None, **changes: Any) -> Generation:
     number = random.getrandbits(64)  # a name for the stream, not a secret
     generation = Generation(
         stream_id=f"s{number:x}",
@@ -81,7 +126,7 @@ def make_generation(tokens: Sequence[int], *, sampling: Sampling | None = None, 
     return replace(generation, **changes)
 
 
-def run_all(engine: TorchEngine, generations: Sequence[Generation]) -> list[WaitableLog]:
+def run_all(engine: TorchEngine, generations: List[Generation]) -> list[WaitableLog]:
     logs = [WaitableLog() for _ in generations]
     for generation, log in zip(generations, logs, strict=True):
         engine.submit(generation, log)
@@ -111,7 +156,7 @@ def opened(folder: Path, settings: TorchSettings = EXACT) -> Iterator[TorchEngin
         yield engine
 
 
-def generated_texts(folder: Path, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[str]:
+def generated_texts(folder: Path, prompts: List[List[int]], max_tokens: int) -> list[str]:
     """Greedy, float32, one by one: the reference of the exact mode."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     decode = open_tokenizer(folder)

@@ -1,6 +1,5 @@
 """Faults, cancels and limits of the engine, on a tiny model."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from streaming.engines.torch.engine import TorchEngine
 from streaming.engines.torch.load import Parts, open_parts
 from streaming.engines.torch.output import Decoder
-from streaming.engines.torch.runner import Runner, StepResult
+from streaming.engines.torch.runner import StepResult
 from streaming.engines.torch.sampler import Sampler
 from streaming.engines.torch.scheduler import Span
 from streaming.engines.torch.sequence import Sequence
@@ -20,7 +19,10 @@ from streaming.events import Delta, Failed, Finished, Progress, Queued, Started
 from streaming.generation import Generation, Sampling
 from tests.streaming.engines.torch.support import (
     EXACT,
+    POISON,
+    PoisonedRunner,
     WaitableLog,
+    is_poisoned,
     make_generation,
     opened,
     run_all,
@@ -30,43 +32,6 @@ from tests.streaming.engines.torch.support import (
 
 COMPANY = 16
 ROUNDS = 50
-POISON = 13
-"""A token that only the poisoned prompt holds."""
-
-
-class PoisonedRunner:
-    """Passes everything on, but spoils the poisoned sequence: at prefill, at a later step, or with NaN."""
-
-    def __init__(self, runner: Runner, fault: str) -> None:
-        self._runner = runner
-        self._fault = fault
-
-    @property
-    def capacity_tokens(self) -> int:
-        return self._runner.capacity_tokens
-
-    def reserve(self, sequence: Sequence, running: Iterable[Sequence]) -> bool:
-        return self._runner.reserve(sequence, running)
-
-    def release(self, sequence: Sequence, *, is_tainted: bool) -> None:
-        self._runner.release(sequence, is_tainted=is_tainted)
-
-    def step(self, spans: list[Span]) -> StepResult:
-        hit = [span for span in spans if is_poisoned(span.sequence) and self._strikes(span)]
-        if not hit:
-            return self._runner.step(spans)
-        if self._fault == "nan":
-            result = self._runner.step(spans)
-            rows = [row for row, span in enumerate(result.spans) if span in hit]
-            assert result.logits is not None
-            result.logits[rows, 0] = torch.nan
-            return result
-        result = self._runner.step([span for span in spans if span not in hit])
-        result.failures.extend((span, RuntimeError("a secret of the library")) for span in hit)
-        return result
-
-    def _strikes(self, span: Span) -> bool:
-        return not span.is_decode if self._fault == "prefill" else span.sequence.completion_tokens == 3
 
 
 class PoisonedSampler(Sampler):
@@ -74,10 +39,6 @@ class PoisonedSampler(Sampler):
         if is_poisoned(sequence) and sequence.completion_tokens == 3:
             raise RuntimeError("a secret of the library")
         return super()._choose_row(row, sequence)
-
-
-def is_poisoned(sequence: Sequence) -> bool:
-    return POISON in sequence.generation.token_ids
 
 
 def decoder_that_fails_on(token: int, decoder: Decoder) -> Decoder:
