@@ -15,6 +15,7 @@ from httpx_sse import EventSource, SSEError
 HEARTBEAT_S = 15
 TIMEOUT = httpx.Timeout(10, read=3 * HEARTBEAT_S)
 RECONNECT_PAUSES_S = (0.1, 0.3, 1.0, 2.0, 4.0, 4.0)
+GRACE_S = 15  # how long the server goes on while we reconnect
 LOADING_PAUSE_S = 1
 LOADING_TRIES = 120
 
@@ -76,7 +77,8 @@ class ChatClient:
 
     def _open(self, question: Question) -> httpx.Response:
         try:
-            return self._http.post("/chat/streams", json={"messages": question.messages, **question.options})
+            body = {"messages": question.messages, "grace_s": GRACE_S, **question.options}
+            return self._http.post("/chat/streams", json=body)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             hint = "Start it with `make serve`, or name another with --url."
             raise Unreachable(f"No Headwater answers at {self._url}. {hint}") from error

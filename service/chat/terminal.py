@@ -13,6 +13,7 @@ from service.chat.client import ChatClient, ChatError, Question, ServerEvent
 
 QUIT = ("/quit", "/exit")
 NEW = "/new"
+INTRODUCTION = "Ask something. Ctrl-C stops an answer, /new starts over, Ctrl-D or /quit leaves."
 # A model's text must not steer the terminal: no escape sequences, only newlines and tabs.
 CONTROLS = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if chr(code) not in "\n\t"}
 
@@ -35,6 +36,8 @@ class Answer:
             return str(event.data["text"])
         if event.name == "end":
             self.end = event.data
+            if event.data.get("finish_reason") == "cancelled":
+                self.failure = "The server cancelled this answer."
         if event.name == "failed":
             self.failure = str(event.data["error"]["message"])
         if event.name == "gap":
@@ -75,7 +78,7 @@ class Conversation:
 
 def talk(client: ChatClient, conversation: Conversation, console: Console) -> int:
     """Asks until Ctrl-D or /quit. Errors are shown and the program goes on."""
-    console.print("Ask something. Ctrl-C stops an answer, /new starts over, Ctrl-D or /quit leaves.", style="dim")
+    console.print(INTRODUCTION, style="dim", highlight=False)
     while (text := read_line(console)) is not None and text not in QUIT:
         if text == NEW:
             conversation.restart()

@@ -14,7 +14,7 @@ from service.models.config import load_models
 from service.models.store import ModelStore, PreparedModel
 from service.settings import Settings
 
-POLL_S = 0.05
+POLL_S = 0.2
 ANSWER_WITHIN_S = 5
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  to be asked on, not to listen on
 
