@@ -8,10 +8,13 @@ when every generation has its end. A second signal ends the process at once.
 import asyncio
 import logging
 import os
+import socket
+import sys
 import threading
 import time
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -28,16 +31,25 @@ from streaming.responses import CONNECTION_EXTENSION
 
 FLUSH_TIMEOUT_S = 5.0  # for readers to take the last events after the drain
 HARD_EXIT_S = 0.7  # after the second signal
-WRITE_BUFFER_BYTES = 32 * 1024  # of what a slow reader has not taken yet; then its stream waits
+WRITE_BUFFER_BYTES = 32 * 1024  # unsent bytes for a slow reader, here and in the kernel each; then its stream waits
 _log = logging.getLogger("headwater.server")
 
 
 class Connection(HttpToolsProtocol):
-    """Gives the application its transport's `close` and `abort`, and keeps little for slow readers."""
+    """Gives the application its transport's `close` and `abort`, keeps little for slow readers and drops stuck ones."""
+
+    def __init__(self, *args: Any, stuck_after_s: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stuck_after_s = stuck_after_s
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        connected = transport.get_extra_info("socket")
+        if connected is not None and sys.platform == "linux":
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, WRITE_BUFFER_BYTES)
+            # also ends a connection whose answer is complete, but whose last bytes nobody takes
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stuck_after_s * 1000))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -85,7 +97,7 @@ def make_server(app: FastAPI, settings: Settings) -> Server:
         app,
         host=settings.host,
         port=settings.port,
-        http=Connection,
+        http=cast(Any, partial(Connection, stuck_after_s=settings.send_timeout_s)),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -121,7 +121,7 @@ class Settings(BaseSettings):
         default=300.0, ge=0, description="The longest time without a reader that a request may ask for."
     )
     first_reader_grace_s: float = Field(
-        default=5.0, ge=0, description="How long a new stream waits for its first reader at least."
+        default=5.0, ge=0.1, description="How long a new stream waits for its first reader at least."
     )
     ticket_ttl_s: float = Field(default=60.0, gt=0, description="How long a ticket opens its stream.")
     finished_log_ttl_s: float = Field(default=300.0, ge=0, description="How long a finished answer can still be read.")

@@ -1,6 +1,6 @@
 """Events as bytes. NDJSON and bare text are here; `streaming.sse` is the third encoder over the same entries."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from streaming.resume import GAP_ID, MESSAGES, GapReason, write_event_id
 
 # Line ends to `str.splitlines` and to naive clients, though not to SSE: escaped, every reader stays whole.
 ODD_LINE_ENDS = ((b"\xc2\x85", rb"\u0085"), (b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
+CHUNK_BYTES = 16_384
 
 
 class Encoder(Protocol):
@@ -65,8 +66,16 @@ class TextEncoder:
         return isinstance(last, Failed) or (isinstance(last, Finished) and last.finish_reason == "cancelled")
 
 
-def encode_all(encoder: Encoder, stream_id: str, entries: Sequence[Entry]) -> bytes:
-    return b"".join(encoder.encode(stream_id, entry) for entry in entries)
+def chunks(encoder: Encoder, stream_id: str, entries: Sequence[Entry]) -> Iterator[bytes]:
+    """What is sent at once: several frames, but never so much that a slow reader's buffer grows."""
+    chunk = b""
+    for entry in entries:
+        chunk += encoder.encode(stream_id, entry)
+        if len(chunk) >= CHUNK_BYTES:
+            yield chunk
+            chunk = b""
+    if chunk:
+        yield chunk
 
 
 def name_of(event: Event) -> str | None:

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from streaming.accept import Format
 from streaming.cursor import batches
-from streaming.encode import Encoder, NdjsonEncoder, TextEncoder, encode_all
+from streaming.encode import Encoder, NdjsonEncoder, TextEncoder, chunks
 from streaming.errors import UnknownStream
 from streaming.limits import Pace
 from streaming.resume import MESSAGES, AllSent, Gap, GoOn, Resumption
@@ -70,8 +70,9 @@ class LogResponse(EventSourceResponse):
     async def _body(self) -> AsyncGenerator[bytes, None]:
         stream, encoder = self._place.stream, self._encoder
         async for entries in batches(stream.log, self._place.after, self._silence_s):
-            chunk = encode_all(encoder, stream.id, entries) if entries else encoder.heartbeat
-            if chunk:
+            if not entries and encoder.heartbeat:
+                yield encoder.heartbeat
+            for chunk in chunks(encoder, stream.id, entries):
                 yield chunk
             if entries and encoder.is_cut(entries[-1].event):
                 raise AnswerCut

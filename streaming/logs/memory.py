@@ -15,6 +15,7 @@ from streaming.log import Entry
 
 EVENT_BYTES = 200  # a small frozen object, its numbers and its place in the list, measured with tracemalloc
 LOGPROB_BYTES = 200
+READ_MAX_ENTRIES = 1_000  # what a late reader holds at once; it comes back for the rest
 
 
 class Waker:
@@ -80,7 +81,8 @@ class MemoryLog:
         if self.last_position <= after and not self.is_closed:
             await self._wait(after, timeout_s)
         first = max(after, -1) + 1
-        return [Entry(first + index, event) for index, event in enumerate(self._events[first:])]
+        events = self._events[first : first + READ_MAX_ENTRIES]
+        return [Entry(first + index, event) for index, event in enumerate(events)]
 
     async def _wait(self, after: int, timeout_s: float | None) -> None:
         """Until there is something after `after`. An append from now on finds the waiter: both go through the loop."""
