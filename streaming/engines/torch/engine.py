@@ -1,6 +1,7 @@
 """The handle that other threads hold: it counts places, refuses early, and passes everything else to the worker."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from streaming.log import Log
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER_S = 2
+LONGEST_RETRY_AFTER_S = 60
 CLOSE_MARGIN_S = 5.0
 """How long `close` waits beyond its grace for the step that is being computed."""
 
@@ -62,7 +63,7 @@ class TorchEngine:
         with self._lock:
             self._check_open()
             if self._places_taken >= self._max_running + self._max_waiting:
-                raise Overloaded(f"All {self._max_waiting} places in the queue are taken.", RETRY_AFTER_S)
+                raise Overloaded(f"All {self._max_waiting} places in the queue are taken.", self._retry_after_s())
             self._places_taken += 1
             log.append(_started(generation))
             self._inbox.put(Submit(Sequence(generation, log, Clock(submitted=time.monotonic()))))
@@ -82,6 +83,10 @@ class TorchEngine:
             raise EngineDown("The model's engine has stopped; it has to be restarted.")
         if self._state != "ready":
             raise ShuttingDown("The service is shutting down; send the request again.")
+
+    def _retry_after_s(self) -> int:
+        """When a place becomes free, by the pace of the generations before."""
+        return min(max(1, math.ceil((self._worker.eta_ms(1) or 1000) / 1000)), LONGEST_RETRY_AFTER_S)
 
     def _give_place_back(self) -> None:
         with self._lock:

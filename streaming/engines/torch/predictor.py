@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from streaming.engines.torch.engine import TorchEngine
-from streaming.errors import InvalidGeneration, NoChatTemplate, PromptTooLong
+from streaming.errors import InvalidGeneration, NoChatTemplate, PromptTooLong, StepFailed
 from streaming.generation import Generation, Sampling, new_seed, new_stream_id
 from streaming.predictor import Message, TextRequest
 
@@ -76,7 +76,10 @@ class LanguagePredictor:
         return text
 
     def _encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        ids: list[int] = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        try:
+            ids: list[int] = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        except Exception as error:
+            raise StepFailed("The model's tokenizer failed on this request.") from error
         return ids
 
     def _max_tokens(self, wanted: int | None, prompt_tokens: int) -> int:

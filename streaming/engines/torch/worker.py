@@ -93,6 +93,12 @@ class Worker:
     def running(self) -> int:
         return len(self._scheduler.running)
 
+    def eta_ms(self, place: int) -> int | None:
+        """On average a place becomes free every `seconds per generation / running` seconds."""
+        if not self._seconds_per_generation or not self.running:
+            return None
+        return round(1000 * place * self._seconds_per_generation / self.running)
+
     def _is_done(self) -> bool:
         if self._deadline is None:
             return False
@@ -130,13 +136,7 @@ class Worker:
         for place, sequence in enumerate(self._scheduler.waiting(), start=1):
             if place != sequence.queue_position:
                 sequence.queue_position = place
-                sequence.log.append(Queued(place, self._eta_ms(place)))
-
-    def _eta_ms(self, place: int) -> int | None:
-        """On average a place becomes free every `seconds per generation / running` seconds."""
-        if not self._seconds_per_generation or not self.running:
-            return None
-        return round(1000 * place * self._seconds_per_generation / self.running)
+                sequence.log.append(Queued(place, self.eta_ms(place)))
 
     def _step(self, spans: list[Span]) -> None:
         result = self._runner.step(spans)

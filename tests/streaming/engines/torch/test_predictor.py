@@ -1,14 +1,18 @@
 """From a request to a generation: template, limits, defaults, seed."""
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from streaming.engines.torch.load import load_predictor
 from streaming.engines.torch.predictor import LanguagePredictor
 from streaming.engines.torch.settings import TorchSettings
-from streaming.errors import InvalidGeneration, NoChatTemplate, PromptTooLong
+from streaming.errors import InvalidGeneration, NoChatTemplate, PromptTooLong, StepFailed
 from streaming.generation import Sampling
 from streaming.predictor import Message, TextRequest
 from tests.streaming.engines.torch.support import EXACT
@@ -89,6 +93,30 @@ async def test_a_template_that_refuses_is_an_invalid_request(predictor: Language
             await predictor.prepare(ask(), "ann")
     finally:
         tokenizer.chat_template = kept
+
+
+class BrokenTokenizer:
+    """Raises on one text, as a library would."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def encode(self, text: str, **options: Any) -> Any:
+        if "poison" in text:
+            raise RuntimeError("a secret of the library")
+        return self._tokenizer.encode(text, **options)
+
+
+async def test_a_prompt_that_cannot_be_tokenised_fails_alone(predictor: LanguagePredictor) -> None:
+    backend = BrokenTokenizer(predictor.tokenizer.backend_tokenizer)
+    broken = replace(predictor, tokenizer=SimpleNamespace(chat_template=None, backend_tokenizer=backend))
+    texts = [f"the river {number}" for number in range(15)]
+    asked = [broken.prepare(ask(text, is_chat=False), "ann") for text in [*texts, "poison"]]
+    *healthy, failed = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(failed, StepFailed)
+    assert "secret" not in failed.message
+    decode = predictor.tokenizer.decode
+    assert [decode(generation.token_ids) for generation in healthy] == texts  # type: ignore[union-attr]
 
 
 async def test_a_bias_on_an_unknown_token_is_refused(predictor: LanguagePredictor) -> None:
