@@ -9,7 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from service import errors, health
 from service.auth import authenticate
 from service.drain import Drain
-from service.lifespan import lifespan
+from service.lifespan import Load, lifespan, load_predictor
 from service.middleware import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, BodyLimit, ErrorBoundary, RequestId
 from service.openapi import DescribedApp
 from service.query import refuse_broken_query
@@ -21,7 +21,8 @@ DESCRIPTION = "A language model behind a plain EventSource. `docs/wire.md` says 
 REFUSALS = errors.documented(400, 401, 404, 406, 413, 422, 500, 503)
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
+    """`load` makes a predictor from an entry of the list of models; it runs in a thread and may take its time."""
     app = DescribedApp(
         title="Headwater",
         version=version_of_service(),
@@ -30,6 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
         middleware=middleware(settings),
     )
     app.state.settings = settings
+    app.state.load = load
     app.state.drain = Drain()
     errors.install(app)
     app.include_router(health.router)

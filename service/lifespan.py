@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypedDict
+from functools import partial
+from typing import Any, TypeAlias, TypedDict
 
 from fastapi import FastAPI
 
@@ -25,6 +26,7 @@ from streaming.streams import Retention, Streams
 
 LOADER_THREAD = "load-models"
 ECHO_MODEL = "default"
+Load: TypeAlias = Callable[[ModelEntry | None, Settings], Predictor]
 _log = logging.getLogger("headwater.models")
 
 
@@ -42,7 +44,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     entries = entries_of(settings)
     registry = Registry(list(entries))
     streams = open_streams(settings)
-    load_in_background(entries, settings, registry)
+    load_in_background(entries, settings, registry, app.state.load)
     tasks = [start(streams.sweep_forever()), start(drain_engines(drain, registry, settings.shutdown_grace_s))]
     try:
         yield {"backend": open_backend(settings, streams, registry, drain), "registry": registry}
@@ -60,20 +62,22 @@ def entries_of(settings: Settings) -> dict[str, ModelEntry | None]:
     return {name: entry for name, entry in load_models(settings.models).items() if entry.load}
 
 
-def load_in_background(entries: dict[str, ModelEntry | None], settings: Settings, registry: Registry) -> None:
+def load_in_background(
+    entries: dict[str, ModelEntry | None], settings: Settings, registry: Registry, load: Load
+) -> None:
     """One daemon thread, so that neither requests nor the end of the process wait for a model."""
     loop = asyncio.get_running_loop()
 
     def load_all() -> None:
         for name, entry in entries.items():
-            loop.call_soon_threadsafe(registry.put, load_model(name, entry, settings))
+            loop.call_soon_threadsafe(registry.put, load_model(name, partial(load, entry, settings)))
 
     threading.Thread(target=load_all, name=LOADER_THREAD, daemon=True).start()
 
 
-def load_model(name: str, entry: ModelEntry | None, settings: Settings) -> Model:
+def load_model(name: str, load: Callable[[], Predictor]) -> Model:
     try:
-        predictor = load_predictor(entry, settings)
+        predictor = load()
     except (StreamingError, ModelsError) as error:
         _log.error("model %s is not loaded: %s", name, error.message)
         return NotLoaded(name, error.message)

@@ -41,6 +41,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, stuck_after_s: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stuck_after_s = stuck_after_s
+        self.access_log = False  # it writes query strings, and asks global logging state whether to
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)

@@ -13,9 +13,13 @@ State: TypeAlias = Literal["queued", "running", "finished", "failed", "cancelled
 
 
 def refuse_unsafe(text: str) -> str:
-    """Pydantic itself refuses lone surrogates."""
+    """JSON can write lone surrogates, which no UTF-8 can carry; FastAPI hands them on."""
     if "\0" in text:
         raise ValueError("must not contain NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain lone surrogates") from None
     return text
 
 

@@ -37,7 +37,13 @@ def wait_until(condition: Callable[[], object], within_s: float, what: str) -> N
 
 
 def echo_settings(**given: Any) -> Settings:
-    fixed = {"engine": "echo", "host": "127.0.0.1", "port": 0, "shutdown_grace_s": 0}
+    fixed = {
+        "engine": "echo",
+        "host": "127.0.0.1",
+        "port": 0,
+        "shutdown_grace_s": 0,
+        "echo": {"tokens_per_second": 200},
+    }
     return Settings(_env_file=None, **{**fixed, **given})
 
 
