@@ -1,0 +1,45 @@
+"""The one table from domain errors to statuses, and what of an error reaches the wire."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from service.errors import STATUSES, domain_problem, field_error
+from streaming.errors import Overloaded, StreamingError
+
+
+def kinds(root: type[StreamingError]) -> Iterator[type[StreamingError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from kinds(kind)
+
+
+def make(kind: type[StreamingError]) -> StreamingError:
+    return Overloaded("Full.", 3) if kind is Overloaded else kind("Told.")
+
+
+def test_every_domain_error_has_a_status() -> None:
+    assert set(kinds(StreamingError)) == set(STATUSES)
+
+
+def test_every_domain_error_has_a_code_of_its_own() -> None:
+    codes = [kind.code for kind in kinds(StreamingError)]
+    assert len(codes) == len(set(codes))
+    assert all(code.replace("_", "").isalpha() and code.islower() for code in codes)
+
+
+@pytest.mark.parametrize("kind", list(STATUSES))
+def test_a_domain_error_is_a_problem(kind: type[StreamingError]) -> None:
+    answer = domain_problem({"state": {"request_id": "r1"}}, make(kind))
+    problem = json.loads(bytes(answer.body))
+    assert answer.media_type == "application/problem+json"
+    assert (problem["status"], problem["code"], problem["request_id"]) == (STATUSES[kind], kind.code, "r1")
+    assert ("retry-after" in answer.headers) == (STATUSES[kind] in (429, 503))
+    if kind is Overloaded:
+        assert answer.headers["retry-after"] == "3"
+
+
+def test_a_field_name_that_no_utf8_can_carry_is_made_printable() -> None:
+    error = field_error({"loc": ("body", "\ud800" + "x" * 500), "msg": "m", "type": "t", "input": "secret"})
+    assert json.loads(error.model_dump_json()) == {"loc": ["body", "?" + "x" * 99], "msg": "m", "type": "t"}

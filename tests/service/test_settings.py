@@ -1,0 +1,114 @@
+"""Settings: where they come from, and what is refused with one clear line."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import CONFIG_VARIABLE, PREFIX, Settings, SettingsError, load_settings, setting_paths
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder and no variable of ours."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def message_of(**given: object) -> str:
+    with pytest.raises(SettingsError) as error:
+        load_settings(**given)
+    assert "\n" not in error.value.message
+    return error.value.message
+
+
+def test_nothing_has_to_be_set() -> None:
+    settings = load_settings()
+    assert (settings.host, settings.port, settings.engine) == ("127.0.0.1", 8000, "torch")
+    assert settings.cors_origins == ("http://localhost:3000", "http://localhost:5173")
+
+
+def test_arguments_win_over_variables_over_env_file_over_toml(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("all.toml").write_text(
+        "port = 1\nmax_running = 1\nmax_waiting = 1\nthreads = 1\n[echo]\ntokens_per_second = 1\n"
+    )
+    Path(".env").write_text("HEADWATER_PORT=2\nHEADWATER_MAX_RUNNING=2\nHEADWATER_MAX_WAITING=2\nOTHER=x\n")
+    monkeypatch.setenv(CONFIG_VARIABLE, "all.toml")
+    monkeypatch.setenv("HEADWATER_PORT", "3")
+    monkeypatch.setenv("HEADWATER_MAX_RUNNING", "3")
+    settings = load_settings(port=4)
+    assert (settings.port, settings.max_running, settings.max_waiting, settings.threads) == (4, 3, 2, 1)
+    assert settings.echo.tokens_per_second == 1
+
+
+def test_a_nested_setting_has_two_underscores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_ECHO__TOKENS_PER_SECOND", "7")
+    assert load_settings().echo.tokens_per_second == 7
+
+
+@pytest.mark.parametrize("value", ["http://a,http://b", '["http://a", "http://b"]', " http://a , http://b ,"])
+def test_origins_are_a_list_with_commas_or_json(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HEADWATER_CORS_ORIGINS", value)
+    assert load_settings().cors_origins == ("http://a", "http://b")
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("HEADWATER_PROT", "HEADWATER_PORT"), ("HEADWATER_ECHO__TOKEN_PER_SECOND", "HEADWATER_ECHO__TOKENS_PER_SECOND")],
+)
+def test_an_unknown_variable_is_refused_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, name: str, nearest: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert message_of() == f"{name} is no setting; did you mean {nearest}?"
+
+
+@pytest.mark.parametrize("line", ["HEADWATER_PROT=1", "HEADWATER_ECHO__TOKEN_PER_SECOND=1"])
+def test_an_unknown_key_in_the_env_file_is_refused(line: str) -> None:
+    Path(".env").write_text(line + "\n")
+    assert "is no setting" in message_of()
+
+
+@pytest.mark.parametrize("line", ["prot = 1", "[echo]\ntoken_per_second = 1", "[other]\nx = 1"])
+def test_an_unknown_key_in_the_toml_file_is_refused(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    Path("all.toml").write_text(line + "\n")
+    monkeypatch.setenv(CONFIG_VARIABLE, "all.toml")
+    assert "is no setting" in message_of()
+
+
+@pytest.mark.parametrize("content", ["nonsense", None])
+def test_a_toml_file_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch, content: str | None) -> None:
+    if content:
+        Path("all.toml").write_text(content)
+    monkeypatch.setenv(CONFIG_VARIABLE, "all.toml")
+    assert message_of()
+
+
+def test_a_wrong_value_names_its_variable() -> None:
+    assert message_of(port=70_000).startswith("HEADWATER_PORT: ")
+    assert message_of(echo={"tokens_per_second": -1}).startswith("HEADWATER_ECHO__TOKENS_PER_SECOND: ")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
+def test_the_network_is_refused_without_access_control(host: str) -> None:
+    assert "allow_anonymous_network" in message_of(host=host)
+    assert load_settings(host=host, allow_anonymous_network=True).host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_this_machine_is_allowed(host: str) -> None:
+    assert load_settings(host=host).host == host
+
+
+def test_every_origin_with_credentials_is_refused() -> None:
+    assert "cors_origins" in message_of(cors_origins="*")
+    assert load_settings(cors_origins="*", cors_credentials=False).cors_origins == ("*",)
+
+
+def test_settings_are_frozen_and_described() -> None:
+    with pytest.raises(ValidationError):
+        load_settings().port = 1  # type: ignore[misc]  # that is the point
+    assert all(field.description for field in Settings.model_fields.values())
+    assert "echo__tokens_per_second" in list(setting_paths(Settings))
