@@ -43,6 +43,9 @@ class Cell:
         for one in whole:
             self.gaps_s += [late - early for early, late in zip(one.arrivals_s, one.arrivals_s[1:], strict=False)]
 
+    def summary(self) -> str:
+        return f"{self.server}, {self.streams} streams: {report.middle(self.tokens_per_second):.0f} tokens/s so far"
+
     def row(self) -> dict[str, str]:
         return {
             "server": self.server,
@@ -93,7 +96,7 @@ def compare(servers: list[Server], options: argparse.Namespace) -> list[Cell]:
             prompts += cell.streams
             cell.take(measure(by_name[cell.server], cell.streams, options.tokens, prompts))
             cell.resident_bytes = max(cell.resident_bytes, by_name[cell.server].resident_bytes())
-        sys.stderr.write(f"round {number + 1} of {options.rounds}\n")
+            sys.stderr.write(f"round {number + 1} of {options.rounds}: {cell.summary()}\n")
     return cells
 
 

@@ -131,6 +131,7 @@ def load_torch(entry: ModelEntry, prepared: PreparedModel, settings: Settings) -
         prefill_chunk_tokens=settings.prefill_chunk_tokens,
         default_max_tokens=defaults.pop("max_tokens", settings.default_max_tokens),
         threads=settings.threads,
+        device=settings.device,
         dtype=entry.dtype,
         quantization=entry.quantization,
         max_context_tokens=entry.max_context_tokens,

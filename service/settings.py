@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     )
     models_dir: Path = Field(default_factory=default_models_dir, description="Where prepared models are kept.")
     data_dir: Path = Field(default=Path("data"), description="Where uploads, jobs and other data are kept.")
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="What computes: auto takes a GPU where there is one; cpu, cuda or cuda:1 say it.",
+    )
     threads: int | None = Field(
         default=None, ge=1, le=1024, description="Threads that compute; one for each core if not given."
     )

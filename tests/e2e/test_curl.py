@@ -3,6 +3,7 @@
 import json
 import shlex
 import subprocess
+import sys
 
 import pytest
 
@@ -84,3 +85,10 @@ def test_the_readme_s_commands_work(echo_server: Headwater, command: str) -> Non
     done = curl("--fail", *arguments)
     assert done.returncode == 0
     assert done.stdout
+
+
+def test_the_readme_s_python_works(echo_server: Headwater) -> None:
+    (code,) = blocks("python")
+    command = [sys.executable, "-c", code.replace(URL, echo_server.url)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=True)
+    assert done.stdout == "Name three rivers."
