@@ -314,6 +314,16 @@ async def test_a_reader_that_takes_nothing_is_cut_and_harms_nobody() -> None:
             wait_until(lambda: not running.uvicorn.server_state.connections, 2, "its connection is gone")
 
 
+async def test_the_last_bytes_that_nobody_takes_do_not_keep_a_connection() -> None:
+    """The answer is complete and in the buffers; uvicorn alone would keep the connection for ever."""
+    with serving(echo_settings(send_timeout_s=0.5)) as running:
+        path = stream_path("fifteen_letters [[echo repeat=100000 tps=0]]", max_tokens=4_500)
+        async with exchange(running.port, "GET", path, receive_buffer=4096) as stuck:
+            stuck.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of a socket has it
+            wait_until(lambda: running.engine.load.running == 0 == running.streams.readers, 10, "all is sent")
+            wait_until(lambda: not running.uvicorn.server_state.connections, 3, "the connection is gone")
+
+
 async def test_a_slow_reader_gets_everything_merged() -> None:
     settings = echo_settings(max_running=4)
     with serving(settings) as running:
