@@ -12,14 +12,15 @@ from typing import Any, Protocol
 
 import torch
 
+from streaming.engines.torch.arena import round_up
 from streaming.engines.torch.attention import PackedAttention, StepLayout, decode_calls, prefill_calls
 from streaming.engines.torch.memory import CacheMemory
 from streaming.engines.torch.scheduler import Span
 from streaming.engines.torch.sequence import Sequence
 
-MIN_FLOAT32_ROWS = 4
-"""Below this many rows the CPU's float32 product takes another path that rounds differently; padding keeps a
-sequence's numbers the same whether it runs alone or in company."""
+FLOAT32_ROWS = 4
+"""The CPU's float32 product takes rows by four, and what is left over on another path that rounds differently. Padding
+to whole fours keeps a sequence's numbers the same whether it runs alone or in company."""
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class PackedRunner:
         self._attention = attention
         self._memory = memory
         self._device = model.device
-        self._min_rows = MIN_FLOAT32_ROWS if model.dtype == torch.float32 and self._device.type == "cpu" else 1
+        self._row_multiple = FLOAT32_ROWS if model.dtype == torch.float32 and self._device.type == "cpu" else 1
 
     @property
     def capacity_tokens(self) -> int:
@@ -74,7 +75,7 @@ class PackedRunner:
         ordered = sorted(spans, key=lambda span: (not span.is_decode, span.sequence.region))
         tokens = list(itertools.chain.from_iterable(s.sequence.tokens[s.start : s.end] for s in ordered))
         positions = list(itertools.chain.from_iterable(range(s.start, s.end) for s in ordered))
-        padding = max(0, self._min_rows - len(tokens))
+        padding = -len(tokens) % self._row_multiple
         self._attention.begin(self._layout(ordered, padding))
         wanted, rows = _wanted_rows(ordered)
         logits = self._model(
@@ -87,8 +88,8 @@ class PackedRunner:
 
     def _keep(self, rows: list[int]) -> torch.Tensor:
         """Rows whose logits are computed; at least one, which is then ignored."""
-        padded = rows + [0] * max(1 - len(rows), self._min_rows - len(rows), 0)
-        return torch.tensor(padded, device=self._device)
+        count = round_up(max(len(rows), 1), self._row_multiple)
+        return torch.tensor(rows + [0] * (count - len(rows)), device=self._device)
 
     def _layout(self, spans: list[Span], padding: int) -> StepLayout:
         decoding = [span for span in spans if span.is_decode]
