@@ -67,7 +67,8 @@ class TorchHarness:
 
     def generation(self, prompt: str = "", **fields: Any) -> Generation:
         tokens = make_tokenizer().encode(prompt or "a stone in the water, here and there")
-        return make_generation(tokens, **{"max_tokens": 20, "stream_id": new_stream_id()} | fields)
+        defaults: dict[str, Any] = {"max_tokens": 20, "stream_id": new_stream_id()}
+        return make_generation(tokens, **{**defaults, **fields})
 
     def poisoned(self) -> Generation | None:
         return self.generation(token_ids=(POISON, 30, 31))
