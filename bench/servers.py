@@ -1,6 +1,7 @@
 """Servers as processes: start one, wait until it is ready, weigh it, end it by its own id."""
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -45,6 +46,11 @@ class Server:
 
 class NotReady(Exception):
     """The server ended or did not get ready in time; the message ends with what it wrote."""
+
+
+def leave_on_sigterm() -> None:
+    """As on Ctrl-C: the servers that were started are ended on the way out."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def free_port() -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from bench import report
 from bench.prompts import prompt
-from bench.servers import HOST, Server, running
+from bench.servers import HOST, Server, leave_on_sigterm, running
 from bench.streams import headwater
 from bench.wire import Address, send
 
@@ -163,6 +163,7 @@ def is_idle(server: Server) -> bool:
 
 
 def main() -> None:
+    leave_on_sigterm()
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--streams", type=int, default=32)

@@ -13,7 +13,7 @@ from statistics import median
 
 from bench import report
 from bench.load import Job, read_all
-from bench.servers import HOST, running
+from bench.servers import HOST, leave_on_sigterm, running
 from bench.streams import headwater
 
 # What a serving process imports: the command, the web edge, the engine with its libraries.
@@ -44,6 +44,7 @@ def start_once(engine: str) -> Start:
 
 
 def main() -> None:
+    leave_on_sigterm()
     parser = argparse.ArgumentParser(prog="python -m bench.startup", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--engine", default="torch")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import peer, report
 from bench.load import Job, Reading
-from bench.servers import HOST, Contender, Server, running
+from bench.servers import HOST, Contender, Server, leave_on_sigterm, running
 
 ROUND_WITHIN_S = 900
 HEADWATER = str(Path(sys.executable).with_name("headwater"))
@@ -111,6 +111,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
+    leave_on_sigterm()
     options = parse()
     contenders = [headwater(options.engine)]
     if not options.no_peer:
