@@ -65,6 +65,7 @@ EXPOSED_HEADERS = (
     "upload-metadata",
     "upload-offset",
 )
+PROBES = ("/health", "/livez", "/readyz")  # asked several times a second while a model loads
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -92,7 +93,8 @@ class RequestId:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
                 took_ms = (time.monotonic() - started) * 1000
-                _access.info("%s %r %d %.1f ms", scope["method"], scope["path"], message["status"], took_ms)
+                level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
+                _access.log(level, "%s %r %d %.1f ms", scope["method"], scope["path"], message["status"], took_ms)
             await send(message)
 
         await self._app(scope, receive, send_with_id)

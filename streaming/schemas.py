@@ -45,7 +45,9 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS_MAX, description="The longest answer, in tokens.")
-    min_tokens: int = Field(0, ge=0, le=MAX_TOKENS_MAX, description="Before this many, nothing ends the answer.")
+    min_tokens: int = Field(
+        0, ge=0, le=MAX_TOKENS_MAX, description="Before this many, no end token ends the answer; a stop string does."
+    )
     temperature: float | None = Field(None, ge=0, le=2, description="0 always takes the likeliest token.")
     top_p: float | None = Field(None, gt=0, le=1, description="Choose from the likeliest that add up to this.")
     top_k: int | None = Field(None, ge=0, le=1000, description="Choose from this many; 0 is off.")

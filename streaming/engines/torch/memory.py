@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from streaming.engines.torch.arena import Arena, Region
+from streaming.engines.torch.arena import Arena, Region, round_up
 from streaming.engines.torch.cache import KeyValueCache
 from streaming.engines.torch.prefixes import Prefixes
 from streaming.engines.torch.sequence import Sequence
@@ -28,6 +28,9 @@ class CacheMemory:
         """Reserve room for prompt and answer; False when running sequences hold too much of it."""
         donor = self._prefixes.find(sequence, running)
         region = self._allocate(sequence.needed_tokens, spare=donor.region if donor else None)
+        if region is None and donor:
+            donor = None
+            region = self._allocate(sequence.needed_tokens, spare=None)
         if region is None:
             return False
         sequence.region = region
@@ -46,7 +49,10 @@ class CacheMemory:
             self.cache.clear(region)
             self._arena.free(region)
         else:
-            evicted = self._prefixes.keep(sequence.owner, sequence.tokens[: sequence.computed], region)
+            known = Region(region.start, round_up(max(sequence.computed, 1)))
+            if known.tokens < region.tokens:
+                self._arena.free(Region(known.end, region.tokens - known.tokens))
+            evicted = self._prefixes.keep(sequence.owner, sequence.tokens[: sequence.computed], known)
             if evicted:
                 self._arena.free(evicted)
 

@@ -101,7 +101,7 @@ def uniform(seed: int, position: int) -> float:
 
 def draw(row: torch.Tensor, sampling: Sampling, random: float) -> int:
     """Inverse of the cumulative distribution over the candidates that the filters leave."""
-    scaled = row.double() / sampling.temperature
+    scaled = (row.double() - row.max()) / sampling.temperature
     if not sampling.top_k and sampling.top_p == 1 and sampling.min_p == 0:
         weights = torch.exp(scaled - scaled.max()).cpu().numpy()
         return _pick(weights, random)

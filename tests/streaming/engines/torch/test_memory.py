@@ -89,6 +89,25 @@ def test_remembered_regions_make_room_oldest_first() -> None:
     assert newest.reused == 96
 
 
+def test_a_donor_gives_way_to_the_request_it_would_help() -> None:
+    """Else that request, and everybody behind it, would wait for ever for a region that only it could free."""
+    memory = make_memory()
+    longest = memory.capacity_tokens - 100
+    for start in (0, 1, 0):
+        sequence = make_sequence(range(start, start + 100), max_tokens=longest)
+        assert memory.reserve(sequence, [])
+        sequence.generation = make_generation(sequence.tokens, max_tokens=longest)
+        sequence.tokens.extend(range(longest))
+        fill(memory, sequence)
+        memory.release(sequence, is_tainted=False)
+
+
+def test_a_short_answer_gives_back_what_it_did_not_use() -> None:
+    memory = make_memory()
+    finish(memory, make_sequence(range(100), max_tokens=700))
+    assert memory._arena.free_tokens == memory.capacity_tokens - BLOCK_TOKENS
+
+
 def test_running_regions_are_never_taken() -> None:
     memory = make_memory()
     running = [make_sequence(range(100)) for _ in range(BLOCKS - 1)]

@@ -57,6 +57,12 @@ def test_filters_leave_what_they_should_in_the_right_proportions(sampling: Sampl
         assert shares.get(token, 0.0) == pytest.approx(weight / total, abs=0.03)
 
 
+@pytest.mark.parametrize("temperature", [1e-5, 1e-307, 5e-324])
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_a_tiny_temperature_is_greedy(temperature: float, top_p: float) -> None:
+    assert draw(LOGITS, Sampling(temperature=temperature, top_p=top_p), 0.999) == 0
+
+
 def test_top_p_looks_further_than_the_first_candidates() -> None:
     flat = torch.zeros(5000)
     tokens = {draw(flat, Sampling(temperature=1.0, top_p=0.9), uniform(3, n)) for n in range(2000)}
