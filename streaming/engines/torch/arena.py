@@ -34,9 +34,6 @@ class Arena:
     def free_tokens(self) -> int:
         return sum(region.tokens for region in self._free)
 
-    def can_ever_hold(self, tokens: int) -> bool:
-        return round_up(tokens) <= self.capacity_tokens
-
     def allocate(self, tokens: int) -> Region | None:
         """The first gap that is large enough, or None."""
         needed = round_up(tokens)

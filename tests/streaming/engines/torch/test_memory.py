@@ -93,10 +93,9 @@ def test_a_donor_gives_way_to_the_request_it_would_help() -> None:
     """Else that request, and everybody behind it, would wait for ever for a region that only it could free."""
     memory = make_memory()
     longest = memory.capacity_tokens - 100
-    for start in (0, 1, 0):
-        sequence = make_sequence(range(start, start + 100), max_tokens=longest)
+    for _ in range(3):
+        sequence = make_sequence(range(100), max_tokens=longest)
         assert memory.reserve(sequence, [])
-        sequence.generation = make_generation(sequence.tokens, max_tokens=longest)
         sequence.tokens.extend(range(longest))
         fill(memory, sequence)
         memory.release(sequence, is_tainted=False)
