@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -92,6 +92,15 @@ class Settings(BaseSettings):
     )
     models_dir: Path = Field(default_factory=default_models_dir, description="Where prepared models are kept.")
     data_dir: Path = Field(default=Path("data"), description="Where uploads, jobs and other data are kept.")
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="`postgresql://user:password@host/name` or `sqlite:////absolute/path`; a file of SQLite under the "
+        "data folder if not given.",
+    )
+    database_connections: int = Field(default=5, ge=2, le=1000, description="Connections to the database at once.")
+    database_timeout_s: float = Field(
+        default=10.0, gt=0, description="How long anything waits for the database before it is told to come back."
+    )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
