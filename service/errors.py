@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 from fastapi import FastAPI, Request
@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from streaming import errors as text
+from uploads import errors as files
 
 MEDIA_TYPE = "application/problem+json"
 FIELD_ERRORS_MAX = 20
@@ -38,7 +39,36 @@ STATUSES: Mapping[type[Exception], int] = {
     text.NonFiniteLogits: 500,
     text.OutOfMemory: 503,
     text.StepFailed: 500,
+    files.UploadsError: 500,
+    files.UploadRefused: 400,
+    files.InvalidFilename: 422,
+    files.BrokenMultipart: 400,
+    files.NoFile: 400,
+    files.BodyEncoded: 415,
+    files.BodyIncomplete: 400,
+    files.TooLarge: 413,
+    files.FileTooLarge: 413,
+    files.TooManyFiles: 413,
+    files.BodyStalled: 408,
+    files.UnknownUpload: 404,
+    files.ContentUnavailable: 500,
+    files.TooManyUploads: 503,
+    files.UploadsClosing: 503,
+    files.QuotaExceeded: 507,
+    files.StoreFailed: 500,
+    files.StoreUnavailable: 503,
+    files.StoreFull: 507,
+    files.TusRefused: 400,
+    files.TusVersion: 412,
+    files.TusContentType: 415,
+    files.OffsetMismatch: 409,
+    files.ChecksumMismatch: 460,
+    files.PartLocked: 423,
+    files.PartExpired: 410,
+    files.UnknownPart: 404,
 }
+PHRASES = {460: "Checksum Mismatch"}  # of the tus protocol, which took numbers that HTTP does not know
+DomainError: TypeAlias = text.StreamingError | files.UploadsError
 RETRY_AFTER_S: Mapping[type[Exception], int] = {text.EngineDown: 30}
 RETRY_AFTER_DEFAULT_S = 5
 CODES = {
@@ -79,10 +109,10 @@ def problem(
     **extra: Any,
 ) -> Response:
     body = Problem(
-        title=HTTPStatus(status).phrase,
+        title=PHRASES.get(status) or HTTPStatus(status).phrase,
         status=status,
         detail=detail,
-        code=code or CODES.get(status, HTTPStatus(status).name.lower()),
+        code=code or CODES.get(status) or HTTPStatus(status).name.lower(),
         request_id=scope.get("state", {}).get("request_id", ""),
         **extra,
     )
@@ -90,7 +120,7 @@ def problem(
     return Response(content, status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def domain_problem(scope: Scope, error: text.StreamingError) -> Response:
+def domain_problem(scope: Scope, error: DomainError) -> Response:
     status = STATUSES[type(error)]
     headers = {}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -100,13 +130,13 @@ def domain_problem(scope: Scope, error: text.StreamingError) -> Response:
     return problem(scope, status, error.message, error.code, headers)
 
 
-def retry_after_s(error: text.StreamingError) -> int:
+def retry_after_s(error: DomainError) -> int:
     if isinstance(error, text.Overloaded):
         return error.retry_after_s
     return RETRY_AFTER_S.get(type(error), RETRY_AFTER_DEFAULT_S)
 
 
-async def on_domain_error(request: Request, error: text.StreamingError) -> Response:
+async def on_domain_error(request: Request, error: DomainError) -> Response:
     return domain_problem(request.scope, error)
 
 
@@ -138,6 +168,7 @@ def printable(words: str) -> str:
 def install(app: FastAPI) -> None:
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
         text.StreamingError: on_domain_error,
+        files.UploadsError: on_domain_error,
         HTTPException: on_http_exception,
         RequestValidationError: on_invalid_request,
     }

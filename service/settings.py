@@ -20,6 +20,7 @@ from pydantic_settings import (
 PREFIX = "HEADWATER_"
 CONFIG_VARIABLE = "HEADWATER_CONFIG"  # names the TOML file; the one variable that is no setting
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 
 
 class SettingsError(Exception):
@@ -55,6 +56,41 @@ class EchoSettings(BaseModel):
     tokens_per_second: float = Field(
         default=50.0, ge=0, le=1_000_000, description="How fast it speaks; 0 is as fast as it goes."
     )
+
+
+class UploadSettings(BaseModel):
+    """Files that clients put in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_file_bytes: int = Field(default=2 * GIB, ge=1, description="The largest file.")
+    max_request_bytes: int = Field(
+        default=4 * GIB, ge=1024, description="The largest body of a request that brings files."
+    )
+    max_files_per_request: int = Field(default=32, ge=1, le=1000, description="Files in one multipart request.")
+    max_owner_bytes: int = Field(default=16 * GIB, ge=1, description="What one caller may keep, in bytes.")
+    max_owner_files: int = Field(
+        default=10_000, ge=1, description="Files that one caller may keep, unfinished ones counted."
+    )
+    max_total_bytes: int = Field(
+        default=64 * GIB, ge=1, description="What all callers may keep, in bytes on the store."
+    )
+    free_disk_reserve_bytes: int = Field(
+        default=GIB // 4, ge=0, description="Room on the disk that uploads leave to others."
+    )
+    max_running: int = Field(default=64, ge=1, le=10_000, description="Uploads that are received at once.")
+    idle_timeout_s: float = Field(
+        default=30.0, gt=0, description="How long a body may bring nothing before it is given up."
+    )
+    part_ttl_s: float = Field(
+        default=86_400.0, gt=0, description="How long an unfinished resumable upload is kept after its last byte."
+    )
+    sweep_interval_s: float = Field(default=600.0, gt=0, description="Pause between two searches for leftovers.")
+    s3_url: str = Field(
+        default="",
+        description="Keep files there instead of on this disk: `s3://bucket/prefix`; access as in AWS_… variables.",
+    )
+    s3_endpoint: str = Field(default="", description="The address of an S3-compatible store other than Amazon's.")
 
 
 class Settings(BaseSettings):
@@ -119,6 +155,7 @@ class Settings(BaseSettings):
         default=512, ge=1, le=1_048_576, description="The longest answer when a request does not say."
     )
     echo: EchoSettings = Field(default_factory=EchoSettings, description="The engine without a model.")
+    uploads: UploadSettings = Field(default_factory=UploadSettings, description="Files that clients put in.")
 
     max_body_bytes: int = Field(default=MIB, ge=1024, description="The largest JSON body.")
     max_prompt_chars: int = Field(default=200_000, ge=1, description="The longest prompt, all messages together.")

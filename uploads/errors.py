@@ -1,8 +1,32 @@
 """What can go wrong with files, documents and jobs. These errors know no HTTP; `service.errors` maps them to statuses.
 
 UploadsError
-└── StoreUnavailable       the database does not answer, or is too busy: come back later
-    └── StoreFull          there is no room for what should be kept
+├── UploadRefused          what was sent cannot be taken like this
+│   ├── InvalidFilename    a label with NUL or a lone surrogate in it
+│   ├── BrokenMultipart    a multipart body that does not follow its own boundary
+│   ├── NoFile             a multipart body without a file
+│   ├── BodyEncoded        a body with a Content-Encoding: it would be kept as it came
+│   └── BodyIncomplete     the client went away before the end of its body
+├── TooLarge               more than a limit allows
+│   ├── FileTooLarge       one file
+│   └── TooManyFiles       files in one request
+├── BodyStalled            nothing came for too long
+├── UnknownUpload          no upload of this id, or somebody else's
+├── ContentUnavailable     the upload is known, its bytes cannot be read
+├── TooManyUploads         as many are being received as the service takes at once
+├── UploadsClosing         no new uploads, the service is leaving
+├── QuotaExceeded          this caller keeps as much as it may
+├── StoreFailed            the disk or the object store broke while something was kept
+├── StoreUnavailable       a store does not answer, or is too busy: come back later
+│   └── StoreFull          there is no room for what should be kept
+└── TusRefused             the resumable protocol was not followed
+    ├── TusVersion         another version than 1.0.0
+    ├── TusContentType     a PATCH that is not application/offset+octet-stream
+    ├── OffsetMismatch     the bytes do not belong where the upload stands
+    ├── ChecksumMismatch   the bytes are not those that the client summed up
+    ├── PartLocked         another request writes to this upload
+    ├── PartExpired        it was not finished in time
+    └── UnknownPart        no resumable upload of this id, or somebody else's
 """
 
 
@@ -17,6 +41,74 @@ class UploadsError(Exception):
         self.message = message
 
 
+class UploadRefused(UploadsError):
+    code = "upload_refused"
+
+
+class InvalidFilename(UploadRefused):
+    code = "invalid_filename"
+
+
+class BrokenMultipart(UploadRefused):
+    code = "broken_multipart"
+
+
+class NoFile(UploadRefused):
+    code = "no_file"
+
+
+class BodyEncoded(UploadRefused):
+    code = "body_encoded"
+
+
+class BodyIncomplete(UploadRefused):
+    code = "body_incomplete"
+    retryable = True
+
+
+class TooLarge(UploadsError):
+    code = "too_large"
+
+
+class FileTooLarge(TooLarge):
+    code = "file_too_large"
+
+
+class TooManyFiles(TooLarge):
+    code = "too_many_files"
+
+
+class BodyStalled(UploadsError):
+    code = "body_stalled"
+    retryable = True
+
+
+class UnknownUpload(UploadsError):
+    code = "unknown_upload"
+
+
+class ContentUnavailable(UploadsError):
+    code = "content_unavailable"
+
+
+class TooManyUploads(UploadsError):
+    code = "too_many_uploads"
+    retryable = True
+
+
+class UploadsClosing(UploadsError):
+    code = "uploads_closing"
+    retryable = True
+
+
+class QuotaExceeded(UploadsError):
+    code = "quota_exceeded"
+
+
+class StoreFailed(UploadsError):
+    code = "store_failed"
+
+
 class StoreUnavailable(UploadsError):
     code = "store_unavailable"
     retryable = True
@@ -24,3 +116,37 @@ class StoreUnavailable(UploadsError):
 
 class StoreFull(StoreUnavailable):
     code = "store_full"
+
+
+class TusRefused(UploadsError):
+    code = "tus_refused"
+
+
+class TusVersion(TusRefused):
+    code = "tus_version"
+
+
+class TusContentType(TusRefused):
+    code = "tus_content_type"
+
+
+class OffsetMismatch(TusRefused):
+    code = "offset_mismatch"
+
+
+class ChecksumMismatch(TusRefused):
+    code = "checksum_mismatch"
+    retryable = True
+
+
+class PartLocked(TusRefused):
+    code = "part_locked"
+    retryable = True
+
+
+class PartExpired(TusRefused):
+    code = "part_expired"
+
+
+class UnknownPart(TusRefused):
+    code = "unknown_part"

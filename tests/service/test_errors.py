@@ -5,32 +5,37 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.errors import STATUSES, domain_problem, field_error
+from service.errors import STATUSES, DomainError, domain_problem, field_error
 from streaming.errors import Overloaded, StreamingError
+from uploads.errors import UploadsError
 
 
-def kinds(root: type[StreamingError]) -> Iterator[type[StreamingError]]:
+def kinds(root: type[DomainError]) -> Iterator[type[DomainError]]:
     yield root
     for kind in root.__subclasses__():
         yield from kinds(kind)
 
 
-def make(kind: type[StreamingError]) -> StreamingError:
+def domain_errors() -> list[type[DomainError]]:
+    return [*kinds(StreamingError), *kinds(UploadsError)]
+
+
+def make(kind: type[DomainError]) -> DomainError:
     return Overloaded("Full.", 3) if kind is Overloaded else kind("Told.")
 
 
 def test_every_domain_error_has_a_status() -> None:
-    assert set(kinds(StreamingError)) == set(STATUSES)
+    assert set(domain_errors()) == set(STATUSES)
 
 
 def test_every_domain_error_has_a_code_of_its_own() -> None:
-    codes = [kind.code for kind in kinds(StreamingError)]
+    codes = [kind.code for kind in domain_errors()]
     assert len(codes) == len(set(codes))
     assert all(code.replace("_", "").isalpha() and code.islower() for code in codes)
 
 
 @pytest.mark.parametrize("kind", list(STATUSES))
-def test_a_domain_error_is_a_problem(kind: type[StreamingError]) -> None:
+def test_a_domain_error_is_a_problem(kind: type[DomainError]) -> None:
     answer = domain_problem({"state": {"request_id": "r1"}}, make(kind))
     problem = json.loads(bytes(answer.body))
     assert answer.media_type == "application/problem+json"
