@@ -1,5 +1,6 @@
 """Fixtures for everything below: one echo server for all tests that only ask it questions, and real databases."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 
 from tests.databases import PostgresServer, postgres_or_skip, postgres_server
 from tests.server import RunningServer, echo_settings, serving
+
+# Where the tests run in the background, SIGINT comes ignored, and every process they start would ignore it as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator, Mapping
@@ -84,12 +85,15 @@ class Exchange:
             content += more
         return content
 
-    async def read_until(self, wanted: bytes) -> bytes:
+    async def read_until(self, wanted: bytes | re.Pattern[bytes]) -> bytes:
+        """A late reader gets several deltas as one: look for a pattern when a position or a word's start matters."""
+        pattern = wanted if isinstance(wanted, re.Pattern) else re.compile(re.escape(wanted))
         content = b""
-        while wanted not in content:
-            more = await self.read_some()
-            assert more is not None, f"the answer ended before {wanted!r}: {content!r}"
-            content += more
+        async with asyncio.timeout(DEADLINE_S):  # heartbeats come for ever
+            while not pattern.search(content):
+                more = await self.read_some()
+                assert more is not None, f"the answer ended before {wanted!r}: {content!r}"
+                content += more
         return content
 
     def cut(self, how: Cut) -> None:
