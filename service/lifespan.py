@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypedDict
 from fastapi import FastAPI
 
 from service.drain import Drain
-from service.models.config import ModelEntry, load_models
+from service.models.config import ModelEntry, load_models, pull_command
 from service.models.errors import ModelsError
 from service.models.registry import Loaded, Model, NotLoaded, Registry
 from service.models.store import ModelStore, PreparedModel
@@ -110,7 +110,8 @@ def load_predictor(entry: ModelEntry | None, settings: Settings) -> Predictor:
         return load_echo(settings)
     prepared = ModelStore(settings.models_dir).prepared(entry)
     if prepared is None:
-        raise EngineDown(f"The model {entry.name} is not here yet: run `headwater models pull {entry.name}`.")
+        _log.error("model %s is not here: run `%s`", entry.name, pull_command(settings.models, entry.name))
+        raise EngineDown(f"The model {entry.name} is not here yet; whoever runs the service has to fetch it.")
     return load_torch(entry, prepared, settings)
 
 

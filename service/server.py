@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.app import create_app
 from service.drain import Drain
-from service.lifespan import LOADER_THREAD, entries_of
+from service.lifespan import LOADER_THREAD, Load, entries_of, load_predictor
 from service.models.errors import ModelsError
 from service.settings import Settings
 from service.telemetry import configure_logging
@@ -109,7 +109,7 @@ def make_server(app: FastAPI, settings: Settings) -> Server:
     return Server(config, app.state.drain)
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, load: Load = load_predictor) -> int:
     """Serves until a signal; the exit code of the process."""
     configure_logging(settings.log_level)
     try:
@@ -118,7 +118,7 @@ def run(settings: Settings) -> int:
         _log.error("%s", error.message)
         return 1
     AppStatus.enable_automatic_graceful_drain = False
-    server = make_server(create_app(settings), settings)
+    server = make_server(create_app(settings, load), settings)
     server.run()
     if server.force_exit or any(thread.name == LOADER_THREAD for thread in threading.enumerate()):
         leave_at_once(1 if server.force_exit else 0)

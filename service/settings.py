@@ -4,7 +4,7 @@ import difflib
 import ipaddress
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -206,18 +206,41 @@ class Settings(BaseSettings):
         return (*sources, TomlConfigSettingsSource(settings_cls, Path(config))) if config else sources
 
 
+class FileSettings(Settings):
+    """The TOML file alone: what is wrong in it is then told with its name."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (TomlConfigSettingsSource(settings_cls, Path(os.environ[CONFIG_VARIABLE])),)
+
+
 def load_settings(**given: Any) -> Settings:
     """`given` goes before everything else; None means not given. Raises `SettingsError`."""
     refuse_unknown(key for key in os.environ if key.startswith(PREFIX))
-    config = os.environ.get(CONFIG_VARIABLE)
-    if config and not Path(config).is_file():
-        raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {config}")
+    if config := os.environ.get(CONFIG_VARIABLE):
+        check_file(config)
     try:
         return Settings(**{key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
         raise SettingsError(first_problem(error)) from None
-    except ValueError as error:  # a TOML file or a nested variable that cannot be parsed
+    except ValueError as error:  # a nested variable that cannot be parsed
         raise SettingsError(" ".join(str(error).split())) from None
+
+
+def check_file(path: str) -> None:
+    """Raises `SettingsError` with the file's name. How its values go with those of other sources is seen later."""
+    if not Path(path).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {path}")
+    try:
+        FileSettings()
+    except ValidationError as error:
+        if error.errors()[0]["loc"]:
+            raise SettingsError(f"{path}: {first_problem(error, lambda name: name.replace('__', '.'))}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"is not TOML: {error}"
+        raise SettingsError(f"{path}: {reason}") from None
 
 
 def refuse_unknown(variables: Iterable[str]) -> None:
@@ -246,13 +269,13 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
-def first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError, named: Callable[[str], str] = variable_of) -> str:
     problem = error.errors(include_url=False, include_input=False)[0]
     path = "__".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"{path} is no setting{suggestion(path, setting_paths(Settings))}"
+        return f"{named(path)} is no setting{suggestion(named(path), map(named, setting_paths(Settings)))}"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{variable_of(path)}: {message}" if path else message
+    return f"{named(path)}: {message}" if path else message
 
 
 def is_loopback(host: str) -> bool:

@@ -52,5 +52,9 @@ class Predictor(Protocol):
     @property
     def engine(self) -> Engine: ...
 
+    @property
+    def context_tokens(self) -> int:
+        """The most that prompt and answer may have together, by training, settings and memory."""
+
     async def prepare(self, request: TextRequest, owner: str) -> Generation:
         """Raises `InvalidGeneration`. Fixes the seed and the stream id."""

@@ -136,6 +136,7 @@ def problem(response: httpx.Response) -> str:
         body = None
     if not isinstance(body, dict):
         return f"The server answered {response.status_code} {response.reason_phrase}."
-    detail = str(body.get("detail") or body.get("title") or f"The server answered {response.status_code}.")
     fields = [f"{'.'.join(map(str, one.get('loc', ())))}: {one.get('msg', '')}" for one in body.get("errors", [])]
-    return " ".join([detail, *fields])
+    if fields:  # `detail` repeats the first of them
+        return "; ".join(fields)
+    return str(body.get("detail") or body.get("title") or f"The server answered {response.status_code}.")

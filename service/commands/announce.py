@@ -6,38 +6,53 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
-from pathlib import Path
 
 from rich.console import Console
 
-from service.models.config import load_models
+from service.lifespan import Load, entries_of, load_predictor
+from service.models.config import ModelEntry, load_models
 from service.models.store import ModelStore, PreparedModel
 from service.settings import Settings
+from streaming.predictor import Predictor
 
 POLL_S = 0.2
 ANSWER_WITHIN_S = 5
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  to be asked on, not to listen on
 
 
+class NotingLoader:
+    """Loads as the service does, and notes how much each model reads: that is known only once it is loaded."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self.context_tokens: dict[str, int] = {}
+
+    def __call__(self, entry: ModelEntry | None, settings: Settings) -> Predictor:
+        predictor = self._load(entry, settings)
+        self.context_tokens[predictor.name] = predictor.context_tokens
+        return predictor
+
+
 @contextmanager
-def announced(settings: Settings) -> Iterator[None]:
+def announced(settings: Settings) -> Iterator[Load]:
     """While the service runs in the caller's thread, another one waits for it to be ready and says so."""
     console = Console(highlight=False, soft_wrap=True)
     stop = threading.Event()
-    thread = threading.Thread(target=announce, args=(settings, console, stop), name="announce", daemon=True)
+    load = NotingLoader(load_predictor)
+    arguments = (settings, load.context_tokens, console, stop)
+    thread = threading.Thread(target=announce, args=arguments, name="announce", daemon=True)
     thread.start()
     try:
-        yield
+        yield load
     finally:
         stop.set()
         thread.join(ANSWER_WITHIN_S)
 
 
-def announce(settings: Settings, console: Console, stop: threading.Event) -> None:
-    lines = model_lines(settings)
+def announce(settings: Settings, context_tokens: dict[str, int], console: Console, stop: threading.Event) -> None:
     waiting: AbstractContextManager[object] = nullcontext()
     if console.is_terminal:
-        waiting = console.status(f"loading {', '.join(line.split()[0] for line in lines)}")
+        waiting = console.status(f"loading {', '.join(entries_of(settings))}")
     with waiting:
         problem = wait_until_ready(settings, stop)
     if problem is None:
@@ -47,7 +62,7 @@ def announce(settings: Settings, console: Console, stop: threading.Event) -> Non
         return
     url = url_of(settings)
     console.print(f"Headwater {version('headwater')} serves on {url}", markup=False)
-    for line in lines:
+    for line in model_lines(settings, context_tokens):
         console.print(f"  {line}", markup=False)
     console.print(
         f"Try: curl -N -H 'Accept: text/plain' '{url}/chat/stream?prompt=Why+is+the+sea+salty%3F'", markup=False
@@ -88,27 +103,16 @@ def url_of(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
-def model_lines(settings: Settings) -> list[str]:
+def model_lines(settings: Settings, context_tokens: dict[str, int]) -> list[str]:
     """One line for each model: name, format, context, version."""
     if settings.engine == "echo":
         return ["default  repeats the prompt (the echo engine, no model)"]
     store = ModelStore(settings.models_dir)
     entries = [entry for entry in load_models(settings.models).values() if entry.load]
-    found = [(entry, store.prepared(entry)) for entry in entries]
-    return [described(model, entry.max_context_tokens) for entry, model in found if model is not None]
+    found = [(entry.name, store.prepared(entry)) for entry in entries]
+    return [described(model, context_tokens[name]) for name, model in found if model is not None]
 
 
-def described(model: PreparedModel, max_context_tokens: int | None) -> str:
+def described(model: PreparedModel, context_tokens: int) -> str:
     weights = model.manifest.quantization or model.manifest.dtype or "as published"
-    tokens = max_context_tokens or context_tokens(model.path)
-    context = f", {tokens} tokens of context" if tokens else ""
-    return f"{model.name}  {weights} weights{context}, version {model.version}"
-
-
-def context_tokens(folder: Path) -> int | None:
-    try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    tokens = config.get("max_position_embeddings") if isinstance(config, dict) else None
-    return tokens if isinstance(tokens, int) else None
+    return f"{model.name}  {weights} weights, {context_tokens} tokens of context, version {model.version}"

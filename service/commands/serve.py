@@ -51,8 +51,8 @@ def serve(
     from service.commands.announce import announced
     from service.server import run
 
-    with announced(settings):
-        code = run(settings)
+    with announced(settings) as load:
+        code = run(settings, load)
     raise typer.Exit(code)
 
 
@@ -73,7 +73,7 @@ def free_port(settings: "Settings") -> int:
 def have_models(settings: "Settings", pull: bool) -> None:
     """Fetches what is missing if that was asked for; else names it and ends."""
     from service.commands import models
-    from service.models.config import load_models
+    from service.models.config import load_models, pull_command
     from service.models.errors import ModelsError
     from service.models.store import ModelStore
 
@@ -84,7 +84,8 @@ def have_models(settings: "Settings", pull: bool) -> None:
     except ModelsError as error:
         fail(error.message, FAILED)
     if missing and not pull:
-        fail(f"not here yet: {', '.join(missing)}; run `headwater models pull`, or serve with --pull", FAILED)
+        command = pull_command(settings.models)
+        fail(f"not here yet: {', '.join(missing)}; run `{command}`, or serve with --pull", FAILED)
     if missing:
         models.pull(missing, settings.models, settings.models_dir)
 

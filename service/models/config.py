@@ -1,5 +1,6 @@
 """`models.toml`: which models there are, where they come from and how they are run. Reads files, fetches nothing."""
 
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -65,6 +66,12 @@ def load_models(path: Path | None) -> dict[str, ModelEntry]:
     if not tables:
         raise InvalidModels(f"{path}: names no model; a model starts with a line such as [models.default]")
     return _entries(tables, path, _read(CATALOG))
+
+
+def pull_command(path: Path | None, *names: str) -> str:
+    """What to type to fetch models of this list; without names all that are served."""
+    options = [] if path is None else ["--models", str(path)]
+    return shlex.join(["headwater", "models", "pull", *options, *names])
 
 
 def _read(path: Path) -> dict[str, Table]:

@@ -82,7 +82,7 @@ def test_while_loading_the_process_lives_and_says_so(loader: SlowLoader, url: st
 @pytest.mark.parametrize(
     ("loader", "reason"),
     [
-        (PrepareFailed("The model default is not here yet: run `headwater models pull default`."), "models pull"),
+        (PrepareFailed("The model default could not be prepared."), "could not be prepared"),
         (RuntimeError("secret of a library"), "could not be loaded"),
     ],
     indirect=["loader"],

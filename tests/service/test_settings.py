@@ -78,12 +78,32 @@ def test_an_unknown_key_in_the_toml_file_is_refused(monkeypatch: pytest.MonkeyPa
     assert "is no setting" in message_of()
 
 
-@pytest.mark.parametrize("content", ["nonsense", None])
-def test_a_toml_file_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch, content: str | None) -> None:
-    if content:
-        Path("all.toml").write_text(content)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there is no file all.toml"),
+        (b"nonsense", "all.toml: is not TOML: "),
+        (b"a = \xff", "all.toml: is not TOML: "),
+        (b"prot = 1", "all.toml: prot is no setting; did you mean port?"),
+        (b'port = "many"', "all.toml: port: Input should be a valid integer"),
+        (b"echo = 3", "all.toml: echo: "),
+        (b"[echo]\ntokens_per_second = -1", "all.toml: echo.tokens_per_second: "),
+        (b"[echo]\ntoken_per_second = 1", "all.toml: echo.token_per_second is no setting; did you mean echo.tokens"),
+    ],
+)
+def test_what_is_wrong_in_the_toml_file_is_told_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, content: bytes | None, said: str
+) -> None:
+    if content is not None:
+        Path("all.toml").write_bytes(content)
     monkeypatch.setenv(CONFIG_VARIABLE, "all.toml")
-    assert message_of()
+    assert said in message_of()
+
+
+def test_a_value_of_the_toml_file_may_need_another_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("all.toml").write_text('host = "0.0.0.0"')
+    monkeypatch.setenv(CONFIG_VARIABLE, "all.toml")
+    assert load_settings(allow_anonymous_network=True).host == "0.0.0.0"
 
 
 def test_a_wrong_value_names_its_variable() -> None:

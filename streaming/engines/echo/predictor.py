@@ -17,15 +17,15 @@ class EchoPredictor:
     name: str = "default"
     version: str = "echo-1"
     default_max_tokens: int = 512
-    max_context_tokens: int = 1_000_000
+    context_tokens: int = 1_000_000
 
     async def prepare(self, request: TextRequest, owner: str) -> Generation:
         token_ids = await asyncio.to_thread(to_ids, request.messages[-1].content)
         max_tokens = request.max_tokens or self.default_max_tokens
-        if len(token_ids) + max_tokens > self.max_context_tokens:
+        if len(token_ids) + max_tokens > self.context_tokens:
             raise PromptTooLong(
                 f"The prompt has {len(token_ids)} tokens and {max_tokens} are asked for: "
-                f"more than the {self.max_context_tokens} that this model takes."
+                f"more than the {self.context_tokens} that this model takes."
             )
         return Generation(
             stream_id=new_stream_id(),

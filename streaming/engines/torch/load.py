@@ -21,6 +21,7 @@ from streaming.engines.torch.scheduler import Scheduler
 from streaming.engines.torch.settings import TorchSettings
 from streaming.engines.torch.weights import choose_dtype, open_model
 from streaming.engines.torch.worker import Inbox, Worker
+from streaming.errors import EngineDown
 
 TOKENIZER_THREADS = 2
 
@@ -93,9 +94,14 @@ def start_engine(parts: Parts, settings: TorchSettings, name: str) -> TorchEngin
 
 
 def _device(wanted: str) -> torch.device:
-    if wanted != "auto":
-        return torch.device(wanted)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """What is not there is refused here, in one line, and not by a model's first tensor."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    found += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if wanted not in found:
+        raise EngineDown(f"The device {wanted} is not on this machine; there are: {', '.join(found)}.")
+    return torch.device(wanted)
 
 
 def _is_quantized(settings: TorchSettings) -> bool:
