@@ -66,6 +66,17 @@ STATUSES: Mapping[type[Exception], int] = {
     files.PartLocked: 423,
     files.PartExpired: 410,
     files.UnknownPart: 404,
+    files.ProcessingFailed: 422,
+    files.ProcessingTimedOut: 422,
+    files.ProcessingOutOfMemory: 422,
+    files.ProcessingCrashed: 422,
+    files.JobRefused: 400,
+    files.UnknownJob: 404,
+    files.JobNotDone: 409,
+    files.JobEnded: 409,
+    files.NoResult: 404,
+    files.InvalidBatch: 422,
+    files.TooManyJobs: 503,
 }
 PHRASES = {460: "Checksum Mismatch"}  # of the tus protocol, which took numbers that HTTP does not know
 DomainError: TypeAlias = text.StreamingError | files.UploadsError

@@ -19,6 +19,17 @@ UploadsError
 ├── StoreFailed            the disk or the object store broke while something was kept
 ├── StoreUnavailable       a store does not answer, or is too busy: come back later
 │   └── StoreFull          there is no room for what should be kept
+├── JobRefused             a background job cannot be made or shown like this
+│   ├── UnknownJob         no job of this id, or somebody else's, or no longer kept
+│   ├── JobNotDone         its result was asked for before it has one
+│   ├── JobEnded           it had ended already when it was to be cancelled
+│   ├── NoResult           it ended without a result
+│   └── InvalidBatch       a file of rows that cannot be read as what it says it is
+├── TooManyJobs            as many wait as the service keeps
+├── ProcessingFailed       a file broke, or would have broken, the process that reads it
+│   ├── ProcessingTimedOut      it took longer than is allowed
+│   ├── ProcessingOutOfMemory   it needs more memory than is allowed
+│   └── ProcessingCrashed       the process ended without an answer
 └── TusRefused             the resumable protocol was not followed
     ├── TusVersion         another version than 1.0.0
     ├── TusContentType     a PATCH that is not application/offset+octet-stream
@@ -150,3 +161,49 @@ class PartExpired(TusRefused):
 
 class UnknownPart(TusRefused):
     code = "unknown_part"
+
+
+class ProcessingFailed(UploadsError):
+    code = "processing_failed"
+
+
+class ProcessingTimedOut(ProcessingFailed):
+    code = "processing_timed_out"
+
+
+class ProcessingOutOfMemory(ProcessingFailed):
+    code = "processing_out_of_memory"
+
+
+class ProcessingCrashed(ProcessingFailed):
+    code = "processing_crashed"
+
+
+class JobRefused(UploadsError):
+    code = "job_refused"
+
+
+class UnknownJob(JobRefused):
+    code = "unknown_job"
+
+
+class JobNotDone(JobRefused):
+    code = "job_not_done"
+    retryable = True
+
+
+class JobEnded(JobRefused):
+    code = "job_ended"
+
+
+class NoResult(JobRefused):
+    code = "no_result"
+
+
+class InvalidBatch(JobRefused):
+    code = "invalid_batch"
+
+
+class TooManyJobs(UploadsError):
+    code = "too_many_jobs"
+    retryable = True
