@@ -1,0 +1,80 @@
+"""What the rest of the service does with uploads: keep, find, read, list, delete. It knows no HTTP."""
+
+import logging
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from uploads.errors import UnknownUpload
+from uploads.intake import Intake, Stores
+from uploads.limits import Budget, Traffic, UploadLimits
+from uploads.records import Cursor, Upload, is_upload_id
+
+_log = logging.getLogger("headwater.uploads")
+
+
+class Uploads:
+    """Used on one event loop. An `owner` sees and deletes only what is its own."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._traffic = Traffic()
+
+    @property
+    def limits(self) -> UploadLimits:
+        return self._stores.limits
+
+    async def keep(self, stream: AsyncIterable[bytes], *, filename: str | None, owner: str) -> Upload:
+        """Receives one file. Raises what is wrong with it or with the stores; then nothing of it stays."""
+        async with self.intake(owner) as intake:
+            await intake.add(stream, filename)
+            (upload,) = await intake.commit()
+        return upload
+
+    @asynccontextmanager
+    async def intake(self, owner: str) -> AsyncIterator[Intake]:
+        """For several files that are kept together: `add` each, then `commit`."""
+        with self._traffic.one_more(self.limits):
+            usage = await self._stores.records.usage(owner)
+            intake = Intake(self._stores, Budget(self.limits, usage, owner, self._traffic), owner)
+            try:
+                yield intake
+            finally:
+                await intake.close()
+
+    async def find(self, upload_id: str, owner: str) -> Upload:
+        """Raises `UnknownUpload`, also for somebody else's."""
+        upload = await self._stores.records.find(upload_id, owner) if is_upload_id(upload_id) else None
+        if upload is None:
+            raise UnknownUpload("There is no upload of this id.")
+        return upload
+
+    async def page(self, owner: str, after: Cursor | None, limit: int) -> list[Upload]:
+        """The newest first."""
+        return await self._stores.records.page(owner, after, limit)
+
+    def read(self, upload: Upload, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` to before `stop`. Raises `ContentUnavailable` before the first piece."""
+        return self._stores.blobs.read(upload.blob, start, upload.size if stop is None else stop)
+
+    @asynccontextmanager
+    async def local_path(self, upload: Upload) -> AsyncIterator[Path]:
+        """A file with the upload's bytes, to be read only, until it is left; it outlives the upload."""
+        async with self._stores.blobs.open(upload.blob) as path:
+            yield path
+
+    async def delete(self, upload_id: str, owner: str) -> None:
+        """Raises `UnknownUpload`. The bytes go with the last upload that has them."""
+        removed = await self._stores.records.remove(upload_id, owner) if is_upload_id(upload_id) else None
+        if removed is None:
+            raise UnknownUpload("There is no upload of this id.")
+        if removed.unused_blob is not None:
+            await self._stores.blobs.remove(removed.unused_blob)
+
+    async def sweep(self) -> int:
+        """Removes what requests and processes that died have left behind."""
+        removed = await self._stores.drafts.sweep()
+        removed += await self._stores.blobs.sweep(self._stores.records.known_blobs)
+        if removed:
+            _log.info("removed %d files that were left behind", removed)
+        return removed
