@@ -4,13 +4,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
 from service import errors, health
 from service.auth import authenticate
+from service.body import refuse_other_than_json
+from service.cors import Cors
 from service.drain import Drain
 from service.lifespan import Load, lifespan, load_predictor
-from service.middleware import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, BodyLimit, ErrorBoundary, RequestId
+from service.middleware import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, BodyLimit, ErrorBoundary, PlainBody, RequestId
 from service.openapi import DescribedApp
 from service.query import refuse_broken_query
 from service.routes import predict
@@ -18,7 +19,7 @@ from service.settings import Settings
 from streaming import routes as streaming_routes
 
 DESCRIPTION = "A language model behind a plain EventSource. `docs/wire.md` says what stands in a stream."
-REFUSALS = errors.documented(400, 401, 404, 406, 413, 422, 500, 503)
+REFUSALS = errors.documented(400, 401, 404, 406, 413, 415, 422, 500, 503)
 
 
 def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
@@ -36,17 +37,17 @@ def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
     errors.install(app)
     app.include_router(health.router)
     for router in (streaming_routes.router, predict.router):
-        guards = [Depends(authenticate), Depends(refuse_broken_query)]
+        guards = [Depends(authenticate), Depends(refuse_broken_query), Depends(refuse_other_than_json)]
         app.include_router(router, dependencies=guards, responses=REFUSALS)
     return app
 
 
 def middleware(settings: Settings) -> list[Middleware]:
-    """The outermost first: an id for everything, CORS headers also on a failure, the failure, the body's size."""
+    """The outermost first: an id for everything, CORS headers also on a failure, the failure, the body."""
     return [
         Middleware(RequestId),
         Middleware(
-            CORSMiddleware,
+            Cors,
             allow_origins=settings.cors_origins,
             allow_credentials=settings.cors_credentials,
             allow_methods=METHODS,
@@ -54,6 +55,7 @@ def middleware(settings: Settings) -> list[Middleware]:
             expose_headers=EXPOSED_HEADERS,
         ),
         Middleware(ErrorBoundary),
+        Middleware(PlainBody),
         Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
     ]
 

@@ -1,7 +1,7 @@
 """Every error as RFC 9457 `application/problem+json`: one table from domain errors to statuses, one shape for all."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any, TypeAlias
 
 import orjson
@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Scope
 
 from streaming import errors as text
@@ -87,6 +88,7 @@ CODES = {
     404: "not_found",
     405: "method_not_allowed",
     413: "body_too_large",
+    415: "unsupported_media_type",
     422: "invalid_request",
     500: "internal_error",
 }
@@ -153,7 +155,17 @@ async def on_domain_error(request: Request, error: DomainError) -> Response:
 
 async def on_http_exception(request: Request, error: HTTPException) -> Response:
     detail = error.detail if isinstance(error.detail, str) else HTTPStatus(error.status_code).phrase
-    return problem(request.scope, error.status_code, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(allowed_methods(request))
+    return problem(request.scope, error.status_code, detail, headers=headers)
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """Several routes share a path, and the one that refused knows only its own methods."""
+    asking = [(method.value, {**request.scope, "method": method.value}) for method in HTTPMethod]
+    routes = request.app.router.routes
+    return [method for method, scope in asking if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:

@@ -21,24 +21,6 @@ ALLOWED_HEADERS = (
     "x-api-key",
     "x-request-id",
     "idempotency-key",
-    *(
-        f"x-stainless-{name}"
-        for name in (
-            "arch",
-            "async",
-            "custom-poll-interval",
-            "helper-method",
-            "lang",
-            "os",
-            "package-version",
-            "poll-helper",
-            "read-timeout",
-            "retry-count",
-            "runtime",
-            "runtime-version",
-            "timeout",
-        )
-    ),
     "tus-resumable",
     "upload-checksum",
     "upload-concat",
@@ -123,6 +105,23 @@ class ErrorBoundary:
             _failures.exception("%s %r failed", scope["method"], scope["path"])
             if not has_started:
                 await problem(scope, 500, "The service failed on this request.")(scope, receive, send)
+
+
+class PlainBody:
+    """Refuses compressed bodies before they are read: what they unpack to has no bound that could be checked first."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] in ("PATCH", "POST", "PUT"):
+            encoding = Headers(scope=scope).get("content-encoding", "")
+            if encoding.strip().lower() not in ("", "identity"):
+                detail = "A body is taken as it is: send it without Content-Encoding."
+                headers = {"Accept-Encoding": "identity", "Connection": "close"}
+                await problem(scope, 415, detail, headers=headers)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class BodyTooLarge(HTTPException):

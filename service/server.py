@@ -19,7 +19,8 @@ from typing import Any, cast
 import uvicorn
 from fastapi import FastAPI
 from sse_starlette.sse import AppStatus
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.app import create_app
 from service.drain import Drain
@@ -55,6 +56,25 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {CONNECTION_EXTENSION: self.transport}  # type: ignore[dict-item]  # ours
+
+    def on_headers_complete(self) -> None:
+        before = self.cycle
+        super().on_headers_complete()
+        if self.cycle is not before and self.scope["http_version"] == "1.0":
+            send_unchunked(self.cycle)
+
+
+def send_unchunked(cycle: RequestResponseCycle) -> None:
+    """HTTP/1.0 knows no chunks, though uvicorn sends them: a body without a length ends with its connection."""
+    send = cycle.send
+    cycle.chunked_encoding = False
+
+    async def send_plain(message: ASGISendEvent) -> None:
+        if message["type"] == "http.response.body":
+            cycle.expected_content_length = len(message.get("body", b""))
+        await send(message)
+
+    cycle.send = send_plain  # type: ignore[method-assign]  # a cycle is made inside uvicorn, without a say in its class
 
 
 class Server(uvicorn.Server):

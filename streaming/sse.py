@@ -22,17 +22,20 @@ class SseEncoder:
 
     def encode(self, stream_id: str, entry: Entry) -> bytes:
         data = payload(entry.event)
-        block = frame(write_event_id(stream_id, entry.position), name_of(entry.event), data)
-        if self._has_sent:
-            return block
-        self._has_sent = True
-        return b"retry: %d\n" % RETRY_MS + block  # first in its event, so that even a cut one has set it
+        return self._with_retry(frame(write_event_id(stream_id, entry.position), name_of(entry.event), data))
 
     def gap(self, reason: GapReason) -> bytes:
-        return frame(GAP_ID, "gap", gap_payload(reason))
+        return self._with_retry(frame(GAP_ID, "gap", gap_payload(reason)))
 
     def is_cut(self, last: Event) -> bool:
         return False
+
+    def _with_retry(self, block: bytes) -> bytes:
+        """In the first event of a response, and there first, so that even a cut one has set it."""
+        if self._has_sent:
+            return block
+        self._has_sent = True
+        return b"retry: %d\n" % RETRY_MS + block
 
 
 def frame(event_id: str, name: str | None, data: dict[str, Any]) -> bytes:

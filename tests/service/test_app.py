@@ -103,9 +103,19 @@ def test_what_nobody_expected_is_logged_once_and_not_told(
     assert [record.name for record in errors] == ["headwater.failures"]
 
 
-def test_a_405_says_what_is_allowed(breakable: RunningServer) -> None:
-    answer = httpx.get(f"{breakable.url}/predict")
-    assert (answer.json()["code"], answer.headers["allow"]) == ("method_not_allowed", "POST")
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/predict", "POST"),
+        ("PUT", "/chat/stream", "GET, POST"),
+        ("PUT", "/chat/streams/x", "DELETE, GET"),
+        ("OPTIONS", "/chat/streams/x", "DELETE, GET"),
+        ("POST", "/openapi.json", "GET, HEAD"),
+    ],
+)
+def test_a_405_says_all_that_is_allowed(breakable: RunningServer, method: str, path: str, allowed: str) -> None:
+    answer = httpx.request(method, breakable.url + path)
+    assert (answer.json()["code"], answer.headers["allow"]) == ("method_not_allowed", allowed)
 
 
 async def test_no_prompt_reaches_the_log(breakable: RunningServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.parsers import parse, text_of
 from tests.raw import Exchange, exchange, fetch, stream_path
-from tests.server import ServerProcess, server_process
+from tests.server import RunningServer, ServerProcess, server_process
 
 STREAMS = 50
 TWO_SECONDS = " ".join(f"w{number}" for number in range(40)) + " [[echo tps=20]]"
@@ -113,6 +113,49 @@ async def test_an_idle_server_leaves_at_once(tmp_path: Path) -> None:
         assert await exit_code(server, 2) == 0
         kept[1].transport.abort()
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson", "text/plain"])
+async def test_http_1_0_gets_the_same_body_without_chunks(server: RunningServer, accept: str) -> None:
+    _, live = await fetch(server.port, "GET", stream_path("one two three"))
+    path = f"/chat/streams/{parse(live)[0].json['stream_id']}/events"
+    _, expected = await fetch(server.port, "GET", path, {"Accept": accept})
+    head, body = await http_1_0(server.port, f"GET {path} HTTP/1.0\r\nAccept: {accept}\r\n\r\n")
+    assert "transfer-encoding" not in head
+    assert "connection: close" in head
+    assert body == expected
+
+
+async def test_http_1_0_gets_a_stream_while_it_is_made(server: RunningServer) -> None:
+    head, body = await http_1_0(server.port, f"GET {stream_path('one two three')} HTTP/1.0\r\n\r\n")
+    assert "transfer-encoding" not in head
+    assert text_of(parse(body)) == "one two three"
+
+
+async def test_http_1_0_gets_json_errors_and_heads(server: RunningServer) -> None:
+    asked = '{"text":"one"}'
+    head, body = await http_1_0(
+        server.port,
+        f"POST /predict HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(asked)}\r\n\r\n{asked}",
+    )
+    assert f"content-length: {len(body)}" in head
+    assert json.loads(body)["prediction"] == "one"
+    head, body = await http_1_0(server.port, "GET /nope HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    assert json.loads(body)["status"] == 404
+    head, body = await http_1_0(server.port, "HEAD /openapi.json HTTP/1.0\r\n\r\n")
+    assert (head.startswith("http/1.1 200"), body) == (True, b"")
+
+
+async def http_1_0(port: int, request: str) -> tuple[str, bytes]:
+    """The head in lower case, and what comes until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request.encode())
+    async with asyncio.timeout(TOO_LONG_S):
+        whole = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    head, _, body = whole.partition(b"\r\n\r\n")
+    return head.decode().lower(), body
 
 
 async def test_a_reader_that_takes_nothing_does_not_keep_the_server(tmp_path: Path) -> None:

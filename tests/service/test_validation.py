@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.raw import exchange
 from tests.server import RunningServer, echo_settings, serving
 
 
@@ -188,10 +189,42 @@ def test_many_errors_are_not_all_told(client: httpx.Client) -> None:
     assert len(problem["errors"]) == 20
 
 
-@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
-def test_json_under_another_name_is_422(client: httpx.Client, content_type: str | None) -> None:
-    headers = {"Content-Type": content_type} if content_type else {}
-    assert_problem(client.post("/predict", content=b'{"text":"x"}', headers=headers), 422)
+@pytest.mark.parametrize(
+    "content_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonx", "text/json"]
+)
+@pytest.mark.parametrize("path", BODY_ROUTES)
+def test_json_under_another_name_is_415_and_told_the_right_one(
+    client: httpx.Client, path: str, content_type: str | None
+) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    problem = assert_problem(client.post(path, content=b'{"text":"x"}', headers=headers), 415)
+    assert problem["code"] == "unsupported_media_type"
+    assert "`Content-Type: application/json`" in problem["detail"]
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/x+json"])
+def test_json_has_several_names(client: httpx.Client, content_type: str) -> None:
+    headers = {"Content-Type": content_type}
+    assert client.post("/predict", content=b'{"text":"x"}', headers=headers).is_success
+
+
+def test_without_a_body_the_type_does_not_matter(client: httpx.Client) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert client.post("/predict/default?text=x", headers=headers).is_success
+    assert client.post("/predict/default?text=x", headers=headers, content=iter([b""])).is_success
+
+
+@pytest.mark.parametrize("path", [*BODY_ROUTES, "/not/there"])
+@pytest.mark.parametrize("encoding", ["gzip", "identity, br", "x"])
+async def test_a_packed_body_is_415_before_it_is_read(server: RunningServer, path: str, encoding: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding, "Content-Length": "1000"}
+    async with exchange(server.port, "POST", path, headers) as one:
+        assert (one.status, one.headers["accept-encoding"]) == (415, "identity")
+        assert json.loads(await one.read_all())["code"] == "unsupported_media_type"
+
+
+def test_a_body_that_says_it_is_not_packed_is_taken(client: httpx.Client) -> None:
+    assert client.post("/predict", json={"text": "x"}, headers={"Content-Encoding": "identity"}).is_success
 
 
 def test_a_prompt_at_the_limit_passes_and_one_more_is_413() -> None:

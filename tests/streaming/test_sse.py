@@ -48,7 +48,11 @@ def test_the_bytes_of_a_stream() -> None:
         % stream_id.encode()
     )
     assert encoder.heartbeat == b": ping\n"
-    assert encoder.gap("unknown").startswith(b'id: gap.0\nevent: gap\ndata: {"reason":"unknown","message":"')
+    assert (
+        SseEncoder()
+        .gap("unknown")
+        .startswith(b'retry: 1500\nid: gap.0\nevent: gap\ndata: {"reason":"unknown","message":"')
+    )
 
 
 def test_a_resumed_answer_has_retry_in_its_first_event_only() -> None:
