@@ -32,7 +32,7 @@ def migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
     connection.exec_driver_sql(
-        "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at DOUBLE PRECISION NOT NULL)"
+        "CREATE TABLE IF NOT EXISTS migrations (name TEXT NOT NULL PRIMARY KEY, applied_at DOUBLE PRECISION NOT NULL)"
     )
     applied = set(connection.execute(text("SELECT name FROM migrations")).scalars())
     for migration in migrations(connection.dialect.name):

@@ -1,24 +1,26 @@
 CREATE TABLE jobs (
-    id TEXT PRIMARY KEY,
+    id TEXT NOT NULL PRIMARY KEY,
     owner TEXT NOT NULL,
     kind TEXT NOT NULL,
-    state TEXT NOT NULL,
     arguments TEXT NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    created_at DOUBLE PRECISION NOT NULL,
+    updated_at DOUBLE PRECISION NOT NULL,
+    state TEXT NOT NULL,
     done BIGINT NOT NULL,
     total BIGINT,
     attempts INTEGER NOT NULL,
-    max_attempts INTEGER NOT NULL,
     version BIGINT NOT NULL,
-    created DOUBLE PRECISION NOT NULL,
-    updated DOUBLE PRECISION NOT NULL,
     not_before DOUBLE PRECISION NOT NULL,
     lease TEXT,
     lease_until DOUBLE PRECISION,
     error_code TEXT,
     error_message TEXT,
-    result TEXT,
-    result_name TEXT,
-    result_type TEXT
+    result_blob TEXT,
+    result_filename TEXT,
+    result_media_type TEXT,
+    result_size BIGINT
 );
-CREATE INDEX jobs_of_owner ON jobs (owner, created, id);
-CREATE INDEX jobs_to_do ON jobs (state, owner);
+CREATE INDEX jobs_by_owner ON jobs (owner, created_at, id);
+CREATE INDEX jobs_by_state ON jobs (state, owner);
+CREATE UNIQUE INDEX jobs_by_result ON jobs (result_blob);
