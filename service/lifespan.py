@@ -164,6 +164,7 @@ def open_backend(settings: Settings, streams: Streams, registry: Registry, drain
         max_stop_strings=settings.max_stop_strings,
         max_stop_chars=settings.max_stop_chars,
         max_logit_bias=settings.max_logit_bias,
+        max_logprobs=settings.max_logprobs,
         max_grace_s=settings.max_grace_s,
     )
     return Backend(streams, find_predictor, limits, Pace(settings.heartbeat_s, settings.send_timeout_s))

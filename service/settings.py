@@ -163,6 +163,9 @@ class Settings(BaseSettings):
     max_stop_strings: int = Field(default=16, ge=0, description="Stop strings in one request.")
     max_stop_chars: int = Field(default=256, ge=1, description="Characters in one stop string.")
     max_logit_bias: int = Field(default=300, ge=0, description="Tokens with a bias in one request.")
+    max_logprobs: int = Field(
+        default=20_000, ge=0, description="Log-probabilities in one answer: those of a token, times its max_tokens."
+    )
 
     heartbeat_s: float = Field(default=15.0, gt=0, description="Silence after which a stream shows a sign of life.")
     send_timeout_s: float = Field(

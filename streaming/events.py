@@ -31,7 +31,6 @@ class ChosenLogprob:
 class Usage:
     prompt_tokens: int
     completion_tokens: int
-    cached_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from streaming.errors import PromptTooLong
+from streaming.generation import Generation
 from streaming.limits import RequestLimits
-from streaming.predictor import Message, TextRequest
+from streaming.predictor import DEFAULT_MODEL, Message, TextRequest
 from streaming.schemas import ChatBody, ChatQuery, Options, PredictBody, StreamOptions
 
 
@@ -20,9 +21,10 @@ class Excess:
 
 
 def excesses(options: Options, limits: RequestLimits) -> Iterator[Excess]:
-    if len(options.stop) > limits.max_stop_strings:
+    stop = options.stop or ()
+    if len(stop) > limits.max_stop_strings:
         yield Excess("stop", f"List should have at most {limits.max_stop_strings} items", "too_long")
-    if any(len(one) > limits.max_stop_chars for one in options.stop):
+    if any(len(one) > limits.max_stop_chars for one in stop):
         yield Excess("stop", f"Each should have at most {limits.max_stop_chars} characters", "string_too_long")
     if isinstance(options, StreamOptions) and (options.grace_s or 0) > limits.max_grace_s:
         yield Excess("grace_s", f"Input should be less than or equal to {limits.max_grace_s:g}", "less_than_equal")
@@ -33,19 +35,29 @@ def excesses(options: Options, limits: RequestLimits) -> Iterator[Excess]:
 def body_excesses(body: ChatBody, limits: RequestLimits) -> Iterator[Excess]:
     if len(body.messages or ()) > limits.max_messages:
         yield Excess("messages", f"List should have at most {limits.max_messages} items", "too_long")
-    if len(body.logit_bias) > limits.max_logit_bias:
+    if len(body.logit_bias or ()) > limits.max_logit_bias:
         yield Excess("logit_bias", f"Dictionary should have at most {limits.max_logit_bias} items", "too_long")
+
+
+def logprob_excesses(generation: Generation, limits: RequestLimits) -> Iterator[Excess]:
+    """An answer is kept until it is read, and a token with its alternatives takes far more room than its text."""
+    if generation.logprobs is None:
+        return
+    most = limits.max_logprobs // (1 + generation.logprobs)
+    if generation.max_tokens > most:
+        message = f"With logprobs {generation.logprobs} max_tokens is at most {most}; it is {generation.max_tokens}"
+        yield Excess("logprobs", message, "too_long")
 
 
 def chat_request(asked: ChatBody | ChatQuery, limits: RequestLimits) -> TextRequest:
     """Raises `PromptTooLong` before anything is spent on the prompt."""
     messages = list(messages_of(asked))
     refuse_long(sum(len(message.content) for message in messages), limits)
-    bias = asked.logit_bias if isinstance(asked, ChatBody) else {}
+    bias = (asked.logit_bias if isinstance(asked, ChatBody) else None) or {}
     return TextRequest(
         messages=messages,
         is_chat=(isinstance(asked, ChatBody) and asked.messages is not None) or asked.system is not None,
-        model=asked.model,
+        model=asked.model or DEFAULT_MODEL,
         logprobs=asked.logprobs,
         logit_bias={int(token_id): value for token_id, value in bias.items()},
         **sampling_of(asked),
@@ -55,7 +67,8 @@ def chat_request(asked: ChatBody | ChatQuery, limits: RequestLimits) -> TextRequ
 def predict_request(asked: PredictBody, limits: RequestLimits) -> TextRequest:
     refuse_long(len(asked.text), limits)
     message = Message("user", asked.text)
-    return TextRequest([message], is_chat=False, model=asked.model_name, wants_confidence=True, **sampling_of(asked))
+    model = asked.model_name or DEFAULT_MODEL
+    return TextRequest([message], is_chat=False, model=model, wants_confidence=True, **sampling_of(asked))
 
 
 def messages_of(asked: ChatBody | ChatQuery) -> Iterator[Message]:
@@ -75,4 +88,4 @@ def refuse_long(chars: int, limits: RequestLimits) -> None:
 
 def sampling_of(asked: Options) -> dict[str, Any]:
     fields = {name: getattr(asked, name) for name in Options.model_fields}
-    return {**fields, "stop": tuple(asked.stop)}
+    return {**fields, "min_tokens": asked.min_tokens or 0, "stop": tuple(asked.stop or ())}

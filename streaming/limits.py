@@ -10,6 +10,7 @@ class RequestLimits:
     max_stop_strings: int = 16
     max_stop_chars: int = 256
     max_logit_bias: int = 300
+    max_logprobs: int = 20_000
     max_grace_s: float = 300.0
 
 

@@ -7,6 +7,8 @@ from typing import Protocol
 from streaming.engine import Engine
 from streaming.generation import Generation
 
+DEFAULT_MODEL = "default"
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -23,7 +25,7 @@ class TextRequest:
 
     messages: Sequence[Message]
     is_chat: bool = True
-    model: str = "default"
+    model: str = DEFAULT_MODEL
     max_tokens: int | None = None
     min_tokens: int = 0
     temperature: float | None = None

@@ -1,6 +1,6 @@
 """The streaming routes. Who includes the router puts a `Backend` and the caller's `owner` into the request's state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from streaming.accept import Format, choose_format
 from streaming.backend import Backend
 from streaming.errors import InvalidTicket, UnknownStream
-from streaming.intake import chat_request, excesses
+from streaming.intake import Excess, chat_request, excesses, logprob_excesses
 from streaming.responses import answer
 from streaming.resume import MESSAGES, GoOn, Resumption, resume
 from streaming.schemas import ChatBody, ChatQuery, EventsQuery, NoQuery, Options, StreamState, StreamTicket
@@ -153,9 +153,11 @@ async def start(backend: Backend, owner: str, asked: ChatBody | ChatQuery, defau
     """Raises whatever is known before the first token, so that it still gets a status of its own."""
     if isinstance(asked, ChatQuery) and asked.prompt is None:
         raise refused("prompt", "Field required", "missing")
-    refuse_excess(asked, backend)
-    predictor = backend.find_predictor(asked.model)
-    generation = await predictor.prepare(chat_request(asked, backend.limits), owner)
+    refuse_excess(asked, excesses(asked, backend.limits))
+    request = chat_request(asked, backend.limits)
+    predictor = backend.find_predictor(request.model)
+    generation = await predictor.prepare(request, owner)
+    refuse_excess(asked, logprob_excesses(generation, backend.limits))
     grace_s = default_grace_s if asked.grace_s is None else asked.grace_s
     return backend.streams.open(predictor.engine, generation, min(grace_s, backend.limits.max_grace_s))
 
@@ -168,8 +170,8 @@ def one_of(body: ChatBody | None, query: ChatQuery) -> ChatBody | ChatQuery:
     return body
 
 
-def refuse_excess(asked: Options, backend: Backend) -> None:
-    for excess in excesses(asked, backend.limits):
+def refuse_excess(asked: Options, found: Iterable[Excess]) -> None:
+    for excess in found:
         where = "query" if isinstance(asked, ChatQuery) else "body"
         raise refused(excess.field, excess.message, excess.type, where)
 

@@ -37,16 +37,18 @@ Plain: TypeAlias = Annotated[str, AfterValidator(refuse_unsafe)]
 Said: TypeAlias = Annotated[Plain, AfterValidator(refuse_blank)]
 StopString: TypeAlias = Annotated[Plain, Field(min_length=1)]
 ModelName: TypeAlias = Annotated[Plain, Field(min_length=1, max_length=MODEL_NAME_CHARS_MAX)]
+TokenId: TypeAlias = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+LogitBias: TypeAlias = dict[TokenId, Annotated[float, Field(ge=-100, le=100)]]
 
 
 class Options(BaseModel):
-    """How the text is made; what is left out is the model's default."""
+    """How the text is made; what is left out, or null, is the model's default."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS_MAX, description="The longest answer, in tokens.")
-    min_tokens: int = Field(
-        0, ge=0, le=MAX_TOKENS_MAX, description="Before this many, no end token ends the answer; a stop string does."
+    min_tokens: int | None = Field(
+        None, ge=0, le=MAX_TOKENS_MAX, description="Before this many, no end token ends the answer; a stop string does."
     )
     temperature: float | None = Field(None, ge=0, le=2, description="0 always takes the likeliest token.")
     top_p: float | None = Field(None, gt=0, le=1, description="Choose from the likeliest that add up to this.")
@@ -56,13 +58,13 @@ class Options(BaseModel):
     presence_penalty: float | None = Field(None, ge=-2, le=2, description="0 is off.")
     frequency_penalty: float | None = Field(None, ge=-2, le=2, description="0 is off.")
     seed: int | None = Field(None, ge=0, lt=2**SEED_BITS, description="The same seed gives the same answer.")
-    stop: Annotated[list[StopString], BeforeValidator(as_list)] = Field(
-        default_factory=list, description="Strings that end the answer and are not part of it."
+    stop: Annotated[list[StopString] | None, BeforeValidator(as_list)] = Field(
+        None, description="Strings that end the answer and are not part of it."
     )
 
 
 class StreamOptions(Options):
-    model: ModelName = Field("default", description="Which model answers.")
+    model: ModelName | None = Field(None, description="Which model answers; `default` if not given.")
     system: Plain | None = Field(None, description="An instruction before the conversation.")
     grace_s: float | None = Field(
         None, ge=0, description="How long the answer goes on without a reader; 15 for GET and 0 for POST if not given."
@@ -105,9 +107,7 @@ class ChatBody(StreamOptions):
 
     messages: list[ChatMessage] | None = Field(None, min_length=1, description="The conversation, oldest first.")
     prompt: Said | None = Field(None, description="What to answer, instead of messages.")
-    logit_bias: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] = Field(
-        default_factory=dict, description="Token ids and what is added to their logits."
-    )
+    logit_bias: LogitBias | None = Field(None, description="Token ids and what is added to their logits.")
 
     @model_validator(mode="after")
     def has_one_question(self) -> "ChatBody":
@@ -122,7 +122,7 @@ class PredictBody(Options):
     model_config = ConfigDict(strict=True)
 
     text: Said = Field(description="What to answer.")
-    model_name: ModelName = Field("default", description="Which model answers.")
+    model_name: ModelName | None = Field(None, description="Which model answers; `default` if not given.")
 
 
 class PredictQuery(Options):

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from streaming.backend import Backend
 from streaming.collect import Answer, collect_unless
 from streaming.encode import usage_payload
-from streaming.intake import predict_request
+from streaming.intake import excesses, predict_request
 from streaming.routes import TheBackend, TheOwner, refuse_excess
 from streaming.schemas import NoQuery, PredictAnswer, PredictBody, PredictQuery, PredictText, UsageAnswer
 from streaming.streams import Stream
@@ -50,9 +50,10 @@ async def predict_with(
 
 async def answer_whole(request: Request, backend: Backend, owner: str, asked: PredictBody) -> PredictAnswer | Response:
     started = time.monotonic()
-    refuse_excess(asked, backend)
-    predictor = backend.find_predictor(asked.model_name)
-    generation = await predictor.prepare(predict_request(asked, backend.limits), owner)
+    refuse_excess(asked, excesses(asked, backend.limits))
+    wanted = predict_request(asked, backend.limits)
+    predictor = backend.find_predictor(wanted.model)
+    generation = await predictor.prepare(wanted, owner)
     stream = backend.streams.open(predictor.engine, generation, grace_s=0)
     with backend.streams.reading(stream):
         answer = await collect_unless(stream.log, disconnect_of(request))

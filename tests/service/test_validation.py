@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel
 
+from streaming.schemas import ChatBody, PredictBody, PredictText
 from tests.raw import exchange
 from tests.server import RunningServer, echo_settings, serving
 
@@ -117,6 +119,46 @@ def test_a_text_that_says_nothing_or_cannot_be_said_is_422(client: httpx.Client,
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_prompt_that_says_nothing_or_cannot_be_said_is_422(client: httpx.Client, path: str, text: str) -> None:
     assert_problem(post(client, path, f'{{"prompt":{text}}}'), 422)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "model"),
+    [
+        ("/chat/streams", {"prompt": "one two"}, ChatBody),
+        ("/chat/streams", {"messages": [{"role": "user", "content": "one two"}]}, ChatBody),
+        ("/predict", {"text": "one two"}, PredictBody),
+        ("/predict/default", {"text": "one two"}, PredictText),
+    ],
+)
+def test_null_is_not_given(client: httpx.Client, path: str, body: dict[str, Any], model: type[BaseModel]) -> None:
+    nulls = {name: None for name in model.model_fields if name not in body}
+    assert {"stop", "min_tokens", "max_tokens"} <= set(nulls)
+    answer = client.post(path, json={**body, **nulls})
+    assert answer.is_success, answer.text
+    assert_problem(client.post(path, json={**body, **nulls, "unknown": None}), 422)
+
+
+def test_null_is_no_question(client: httpx.Client) -> None:
+    for path, body in (("/chat/stream", {"prompt": None}), ("/predict", {"text": None}), ("/predict", {})):
+        assert_problem(client.post(path, json=body), 422)
+
+
+def test_an_answer_that_could_hold_too_many_logprobs_is_422() -> None:
+    with serving(echo_settings(max_logprobs=60)) as running, httpx.Client(base_url=running.url) as client:
+        for options, fits in (
+            ({"logprobs": 5, "max_tokens": 10}, True),
+            ({"logprobs": 5, "max_tokens": 11}, False),
+            ({"logprobs": 0, "max_tokens": 60}, True),
+            ({"logprobs": 0, "max_tokens": 61}, False),
+            ({"logprobs": 0}, False),  # the default of max_tokens counts as well
+            ({"max_tokens": 1000}, True),
+        ):
+            body = {"prompt": "one", **options}
+            answers = [client.post("/chat/stream", json=body), client.get("/chat/stream", params=body)]
+            for answer, where in zip(answers, ("body", "query"), strict=True):
+                assert answer.is_success == fits, answer.text
+                if not fits:
+                    assert assert_problem(answer, 422)["errors"][0]["loc"] == [where, "logprobs"]
 
 
 @pytest.mark.parametrize("messages", MESSAGES)

@@ -50,7 +50,7 @@ class Output:
         confidence = None
         if sequence.generation.wants_confidence and completion:
             confidence = math.exp(sequence.logprob_sum / completion)
-        usage = Usage(sequence.prompt_tokens, completion, sequence.reused)
+        usage = Usage(sequence.prompt_tokens, completion)
         return Finished(reason, usage, _timings(sequence.clock, completion), confidence)
 
     def _cut(self, text: str) -> Cut:
