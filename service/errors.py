@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from streaming import errors as text
 from uploads import errors as files
+from uploads.documents import errors as documents
 
 MEDIA_TYPE = "application/problem+json"
 FIELD_ERRORS_MAX = 20
@@ -78,6 +79,11 @@ STATUSES: Mapping[type[Exception], int] = {
     files.NoResult: 404,
     files.InvalidBatch: 422,
     files.TooManyJobs: 503,
+    documents.DocumentError: 422,
+    documents.UnsupportedDocument: 415,
+    documents.BrokenDocument: 422,
+    documents.EncryptedDocument: 422,
+    documents.DocumentTooLarge: 413,
 }
 PHRASES = {460: "Checksum Mismatch"}  # of the tus protocol, which took numbers that HTTP does not know
 DomainError: TypeAlias = text.StreamingError | files.UploadsError

@@ -20,7 +20,13 @@ PROTOCOLS = ("streaming.engine", "streaming.log", "streaming.predictor")
 DOMAIN = (*PROTOCOLS, "streaming.generation", "streaming.events", "streaming.errors")
 EDGE = ("streaming.routes", "streaming.responses", "streaming.sse", "uploads.routes", "service")
 MODEL_LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "gguf")
-DISTRIBUTIONS = {"huggingface-hub": "huggingface_hub", "prometheus-client": "prometheus_client"}
+DISTRIBUTIONS = {
+    "huggingface-hub": "huggingface_hub",
+    "prometheus-client": "prometheus_client",
+    "markdown-it-py": "markdown_it",
+    "python-docx": "docx",
+    "pillow": "PIL",
+}
 
 
 @dataclass(frozen=True)
