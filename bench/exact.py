@@ -25,7 +25,7 @@ from streaming.engines.torch.settings import MIB, TorchSettings
 from streaming.engines.torch.weights import open_model
 from streaming.events import Delta
 from streaming.generation import Generation, Sampling
-from tests.streaming.engines.torch.support import WaitableLog, make_generation, run_alone
+from tests.streaming.engines.torch.support import WaitableLog, make_generation, run_alone, shown_text
 from tests.streaming.engines.torch.tiny import FAMILIES, make_model
 
 PROMPTS = 50
@@ -126,7 +126,7 @@ def reference_texts(folder: Path, prompts: list[list[int]], parts: Any) -> list[
             output = model.generate(
                 ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW_TOKENS, do_sample=False
             )
-        texts.append(parts.decoder.text(output[0, len(prompt) :].tolist()))
+        texts.append(shown_text(parts.decoder.text, output[0, len(prompt) :].tolist(), parts.sampler.end_tokens))
     return texts
 
 

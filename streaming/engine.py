@@ -25,8 +25,9 @@ class Engine(Protocol):
     1. `submit` raises whatever is known before the first token (`InvalidGeneration`, `Overloaded`,
        `EngineUnavailable`) and has then written nothing. Otherwise it returns at once.
     2. Then the log gets `Started`, any number of `Queued`, `Progress` and `Delta`, and exactly one `Finished`
-       or `Failed`. Nothing after.
-    3. The deltas joined are the whole text: no broken UTF-8, no text from a stop string on.
+       or `Failed`. Nothing after. Whoever is admitted gets a `Progress` or a `Delta` at once: until then it waits.
+    3. The deltas joined are the whole text: no broken UTF-8, so nothing of a character that `max_tokens` cuts, and no
+       text from a stop string on, which ends it also before `min_tokens`. No end token does.
     4. `cancel` frees the slot within one model step; it is idempotent, an unknown id does nothing, and it works
        in the queue, in prefill and in decode. The log then ends with `Finished("cancelled")`.
     5. One bad generation fails alone; the others' texts stay the same.

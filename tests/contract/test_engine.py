@@ -156,6 +156,17 @@ async def test_nothing_from_a_stop_string_on_is_shown(
     assert text_of(events) == whole[: whole.index(stop)]
 
 
+async def test_a_stop_string_ends_the_text_also_before_min_tokens(
+    harness: EngineHarness, engine: Engine, new_log: Callable[[], MemoryLog]
+) -> None:
+    whole = text_of(await run(engine, harness.generation(min_tokens=20), new_log()))
+    stop = whole[len(whole) // 2 :][:3]
+    events = await run(engine, harness.generation(min_tokens=20, stop=(stop,)), new_log())
+    assert end_of(events).finish_reason == "stop"
+    assert end_of(events).usage.completion_tokens < 20
+    assert text_of(events) == whole[: whole.index(stop)]
+
+
 async def test_a_beginning_of_a_stop_string_is_not_lost(
     harness: EngineHarness, engine: Engine, new_log: Callable[[], MemoryLog]
 ) -> None:

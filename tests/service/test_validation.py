@@ -145,15 +145,16 @@ def test_null_is_no_question(client: httpx.Client) -> None:
 
 def test_an_answer_that_could_hold_too_many_logprobs_is_422() -> None:
     with serving(echo_settings(max_logprobs=60)) as running, httpx.Client(base_url=running.url) as client:
-        for options, fits in (
+        cases: tuple[tuple[dict[str, int], bool], ...] = (
             ({"logprobs": 5, "max_tokens": 10}, True),
             ({"logprobs": 5, "max_tokens": 11}, False),
             ({"logprobs": 0, "max_tokens": 60}, True),
             ({"logprobs": 0, "max_tokens": 61}, False),
             ({"logprobs": 0}, False),  # the default of max_tokens counts as well
             ({"max_tokens": 1000}, True),
-        ):
-            body = {"prompt": "one", **options}
+        )
+        for options, fits in cases:
+            body: dict[str, str | int] = {"prompt": "one", **options}
             answers = [client.post("/chat/stream", json=body), client.get("/chat/stream", params=body)]
             for answer, where in zip(answers, ("body", "query"), strict=True):
                 assert answer.is_success == fits, answer.text

@@ -211,6 +211,22 @@ def test_the_state_of_a_stream(client: httpx.Client) -> None:
     assert client.get(url).json()["usage"]["completion_tokens"] == 2
 
 
+@pytest.mark.parametrize("prompt", ["one [[echo hang_at=0]]", "one [[echo prefill_ms=60000]]"])
+def test_who_is_admitted_is_running_before_the_first_token(client: httpx.Client, prompt: str) -> None:
+    url = client.post("/chat/streams", json={"prompt": prompt}).headers["location"]
+    wait_until(lambda: client.get(url).json()["state"] == "running", 5, "it is running")
+    client.delete(url)
+
+
+def test_who_waits_is_queued_until_it_is_admitted() -> None:
+    with serving(echo_settings(max_running=1)) as running, httpx.Client(base_url=running.url) as client:
+        hanging = {"prompt": "one [[echo hang_at=0]]"}
+        first, second = (client.post("/chat/streams", json=hanging).headers["location"] for _ in range(2))
+        assert client.get(second).json()["state"] == "queued"
+        client.delete(first)
+        wait_until(lambda: client.get(second).json()["state"] == "running", 5, "the second is running")
+
+
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [("one", "finished"), ("one two [[echo fail_at=1]]", "failed")],

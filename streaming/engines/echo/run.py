@@ -55,20 +55,24 @@ class Run:
         if self.decoding_at is None:
             self.decoding_at = now
         if self.produced == self.script.hang_at:
+            if not self.produced:
+                self.log.append(self._progress(len(self.generation.token_ids)))
             return None
         return self._decode(now)
 
     def _prefill(self) -> float:
-        total = len(self.generation.token_ids)
-        self.log.append(Progress("prefill", total * self.prefill_steps // PREFILL_STEPS, total))
+        self.log.append(self._progress(len(self.generation.token_ids) * self.prefill_steps // PREFILL_STEPS))
         self.prefill_steps += 1
         return self.script.prefill_ms / 1000 / PREFILL_STEPS
+
+    def _progress(self, done: int) -> Progress:
+        return Progress("prefill", done, len(self.generation.token_ids))
 
     def _decode(self, now: float) -> float | None:
         self._break_if_scripted()
         token = self.script.token(self.produced)
         self.produced += 1
-        text = self.voice.say(token, may_stop=self.produced > self.generation.min_tokens)
+        text = self.voice.say(token)
         self._show(token, text)
         reason = self._end_reason()
         if reason is None:

@@ -12,10 +12,8 @@ class Voice:
         self._held = ""
         self.is_stopped = False
 
-    def say(self, token: bytes, *, may_stop: bool) -> str:
+    def say(self, token: bytes) -> str:
         self._held += self._decoder.decode(token)
-        if not may_stop:
-            return self._release(len(self._held))
         found = [place for one in self._stop if (place := self._held.find(one)) >= 0]
         if found:
             self.is_stopped = True

@@ -4,6 +4,7 @@ A region is one contiguous run, so a sequence's keys are read without gathering,
 read together as one strided view. It counts places and holds no tensor.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 BLOCK_TOKENS = 128
@@ -34,6 +35,11 @@ class Arena:
     def free_tokens(self) -> int:
         return sum(region.tokens for region in self._free)
 
+    def would_fit(self, tokens: int, freed: Iterable[Region]) -> bool:
+        """Whether `allocate` could succeed once `freed` were free."""
+        gaps = _merged([*self._free, *freed])
+        return any(gap.tokens >= round_up(tokens) for gap in gaps)
+
     def allocate(self, tokens: int) -> Region | None:
         """The first gap that is large enough, or None."""
         needed = round_up(tokens)
@@ -45,10 +51,14 @@ class Arena:
         return None
 
     def free(self, region: Region) -> None:
-        merged: list[Region] = []
-        for gap in sorted([*self._free, region]):
-            if merged and merged[-1].end == gap.start:
-                merged[-1] = Region(merged[-1].start, merged[-1].tokens + gap.tokens)
-            else:
-                merged.append(gap)
-        self._free = merged
+        self._free = _merged([*self._free, region])
+
+
+def _merged(gaps: list[Region]) -> list[Region]:
+    merged: list[Region] = []
+    for gap in sorted(gaps):
+        if merged and merged[-1].end == gap.start:
+            merged[-1] = Region(merged[-1].start, merged[-1].tokens + gap.tokens)
+        else:
+            merged.append(gap)
+    return merged

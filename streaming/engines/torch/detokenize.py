@@ -1,6 +1,7 @@
 """Turns a growing list of tokens into text deltas: whole characters only, and nothing from a stop string on.
 
-The deltas joined are exactly what decoding all tokens at once gives, cut before the first stop string.
+The deltas joined are exactly what decoding all tokens at once gives, cut before the first stop string, and before a
+character that the last token left unfinished when it was not the model that ended the text.
 """
 
 from collections.abc import Callable
@@ -29,8 +30,10 @@ class Detokenizer:
             return ""
         return self._show(text)
 
-    def flush(self) -> str:
-        return self._show(self._decode(self._tokens))
+    def flush(self, *, is_cut: bool = False) -> str:
+        """A text that is cut may end within a character, of which nothing is shown."""
+        text = self._decode(self._tokens)
+        return self._show(text.rstrip(UNFINISHED) if is_cut else text)
 
     def _show(self, text: str) -> str:
         new = text[len(self._shown) :]

@@ -57,7 +57,12 @@ class CacheMemory:
                 self._arena.free(evicted)
 
     def _allocate(self, tokens: int, spare: Region | None) -> Region | None:
-        """Remembered regions make room, oldest first. The donor's own goes last, and then the prompt is recomputed."""
+        """Remembered regions make room, oldest first, but for nothing that would not fit even then.
+
+        The donor's own goes last, and then the prompt is recomputed.
+        """
+        if not self._arena.would_fit(tokens, self._prefixes.regions(spare)):
+            return None
         region = self._arena.allocate(tokens)
         while region is None and (evicted := self._prefixes.evict(spare)):
             self._arena.free(evicted)

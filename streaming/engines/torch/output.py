@@ -37,7 +37,7 @@ class Output:
         cut = self._cut("" if is_end else self._detokenizer.push(choice.token))
         is_full = sequence.completion_tokens >= sequence.generation.max_tokens
         if not cut.is_stopped and (is_end or is_full):
-            rest = self._cut(self._detokenizer.flush())
+            rest = self._cut(self._detokenizer.flush(is_cut=not is_end))
             cut = Cut(cut.text + rest.text + self._stops.flush(), rest.is_stopped)
         self._emit(cut.text)
         if is_end or cut.is_stopped:

@@ -33,6 +33,10 @@ class Prefixes:
         self._kept[region] = (owner, tokens)
         return self.evict() if len(self._kept) > MAX_KEPT else None
 
+    def regions(self, spare: Region | None = None) -> list[Region]:
+        """What could be given up, but for `spare`."""
+        return [region for region in self._kept if region != spare]
+
     def evict(self, spare: Region | None = None) -> Region | None:
         """Give up the region that was used least recently, but not `spare`."""
         oldest = next((region for region in self._kept if region != spare), None)

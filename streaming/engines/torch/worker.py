@@ -133,6 +133,7 @@ class Worker:
         running = self._scheduler.running
         for sequence in self._scheduler.admit(lambda candidate: self._runner.reserve(candidate, running)):
             sequence.clock.admitted = time.monotonic()
+            sequence.log.append(Progress("prefill", sequence.computed, sequence.prompt_tokens))
         for place, sequence in enumerate(self._scheduler.waiting(), start=1):
             if place != sequence.queue_position:
                 sequence.queue_position = place

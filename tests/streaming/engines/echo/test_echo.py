@@ -34,7 +34,7 @@ def test_no_byte_is_lost_by_the_tokenizer(text: str) -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_whole_characters_come_out_of_torn_tokens(text: str) -> None:
     voice = Voice(())
-    said = [voice.say(token, may_stop=True) for token in split(text)]
+    said = [voice.say(token) for token in split(text)]
     assert "".join(said) + voice.rest() == text
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from streaming.engines.torch.detokenize import UNFINISHED, Decode
 from streaming.engines.torch.engine import TorchEngine
 from streaming.engines.torch.load import Parts, open_parts, start_engine
 from streaming.engines.torch.runner import Runner, StepResult
@@ -171,8 +172,14 @@ def generated_texts(folder: Path, prompts: List[List[int]], max_tokens: int) -> 
                 temperature=None,
                 top_p=None,
             )
-        texts.append(decode(output[0, len(prompt) :].tolist()))
+        texts.append(shown_text(decode, output[0, len(prompt) :].tolist(), (model.generation_config.eos_token_id,)))
     return texts
+
+
+def shown_text(decode: Decode, tokens: list[int], end_tokens: tuple[int, ...]) -> str:
+    """What an engine shows of the tokens of `generate`: a character that the length cut off is left out."""
+    text = decode(tokens)
+    return text if tokens[-1] in end_tokens else text.rstrip(UNFINISHED)
 
 
 def open_tokenizer(folder: Path) -> Any:

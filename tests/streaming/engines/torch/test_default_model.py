@@ -16,7 +16,7 @@ from streaming.engines.torch.runner import PackedRunner
 from streaming.engines.torch.settings import MIB, TorchSettings
 from streaming.engines.torch.weights import choose_dtype, open_model
 from streaming.generation import Sampling
-from tests.streaming.engines.torch.support import EXACT, make_generation, run_all, run_alone, running
+from tests.streaming.engines.torch.support import EXACT, make_generation, run_all, run_alone, running, shown_text
 
 pytestmark = pytest.mark.model
 
@@ -56,7 +56,8 @@ def test_exact_mode_gives_the_text_of_generate(folder: Path, exact_parts: Parts)
         ids = torch.tensor([prompt])
         with torch.inference_mode():
             output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW_TOKENS)
-        expected.append(exact_parts.decoder.text(output[0, len(prompt) :].tolist()))
+        new, end_tokens = output[0, len(prompt) :].tolist(), exact_parts.sampler.end_tokens
+        expected.append(shown_text(exact_parts.decoder.text, new, end_tokens))
     with running(exact_parts) as engine:
         logs = run_all(engine, [make_generation(prompt, max_tokens=NEW_TOKENS) for prompt in prompts])
     assert [log.text for log in logs] == expected

@@ -39,6 +39,20 @@ def test_an_emoji_arrives_whole() -> None:
     assert not any("\ufffd" in delta for delta in deltas)
 
 
+@pytest.mark.parametrize("kept", range(1, 12))
+def test_of_a_character_that_is_cut_nothing_is_shown(kept: int) -> None:
+    tokens = TOKENIZER.encode("aé🧑b", add_special_tokens=False).ids[:kept]
+    detokenizer = Detokenizer(decode)
+    text = "".join([*map(detokenizer.push, tokens), detokenizer.flush(is_cut=True)])
+    whole = bytes("aé🧑b", "utf-8")[: len(tokens)]
+    assert text == whole.decode(errors="ignore")
+
+
+def test_an_unfinished_character_that_the_model_ended_with_is_shown_as_generate_does() -> None:
+    tokens = TOKENIZER.encode("a🧑", add_special_tokens=False).ids[:-1]
+    assert "".join(deltas_of(tokens)) == decode(tokens) == "a\ufffd"
+
+
 def sentencepiece_like(tokens: list[int]) -> str:
     """Leading spaces vanish at the beginning of a text, as tokenizers of that kind decode."""
     words = {1: " the", 2: " sea", 3: "s", 4: " "}

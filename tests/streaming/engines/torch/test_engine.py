@@ -1,5 +1,6 @@
 """Faults, cancels and limits of the engine, on a tiny model."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from streaming.engines.torch.engine import TorchEngine
 from streaming.engines.torch.load import Parts, open_parts
 from streaming.engines.torch.output import Decoder
-from streaming.engines.torch.runner import StepResult
+from streaming.engines.torch.runner import Runner, StepResult
 from streaming.engines.torch.sampler import Sampler
 from streaming.engines.torch.scheduler import Span
 from streaming.engines.torch.sequence import Sequence
@@ -18,6 +19,7 @@ from streaming.errors import EngineDown, Overloaded, PromptTooLong, ShuttingDown
 from streaming.events import Delta, Failed, Finished, Progress, Queued, Started
 from streaming.generation import Generation, Sampling
 from tests.streaming.engines.torch.support import (
+    DEADLINE_S,
     EXACT,
     POISON,
     PoisonedRunner,
@@ -142,7 +144,7 @@ def test_cancel_frees_the_place(tiny_folder: Path, when: str) -> None:
             engine.cancel(waiting.stream_id)
             assert second.end().finish_reason == "cancelled"  # type: ignore[union-attr]
             assert not [event for event in second.events if isinstance(event, Delta)]
-        first.wait_for(Progress if when == "prefill" else Delta)
+        first.wait_for(*((Progress, 2) if when == "prefill" else (Delta,)))
         engine.cancel(long.stream_id)
         engine.cancel(long.stream_id)
         assert first.end().finish_reason == "cancelled"  # type: ignore[union-attr]
@@ -200,8 +202,36 @@ def test_a_long_prompt_does_not_stop_running_streams(tiny_folder: Path) -> None:
         before = tokens_in(chatting)
         reading.end()
         steps = sum(isinstance(event, Progress) for event in reading.events)
-        assert steps == 1600 // 32 - 1
+        assert steps == 1600 // 32  # the admission, and every step but the last
         assert tokens_in(chatting) - before >= steps // 2
+
+
+class WaitingRunner(PoisonedRunner):
+    """Its steps wait until they may go on."""
+
+    def __init__(self, runner: Runner) -> None:
+        super().__init__(runner, "never")
+        self.may_go_on = threading.Event()
+
+    def step(self, spans: list[Span]) -> StepResult:
+        assert self.may_go_on.wait(DEADLINE_S)
+        return super().step(spans)
+
+
+def test_the_log_shows_the_admission_before_the_first_step_ends(parts: Parts) -> None:
+    """Else a short prompt, which is read in one step, would seem to wait until its first token."""
+    runner = WaitingRunner(parts.runner)
+    with running(replace(parts, runner=runner), replace(EXACT, max_running=1)) as engine:
+        admitted, waiting = WaitableLog(), WaitableLog()
+        engine.submit(make_generation([5, 6]), admitted)
+        admitted.wait_for(Progress)
+        assert admitted.events[1:] == [Progress("prefill", 0, 2)]
+        engine.submit(make_generation([5, 6]), waiting)
+        assert len(waiting.events) == 1
+        runner.may_go_on.set()
+        waiting.end()
+    kinds = [type(event) for event in waiting.events]
+    assert kinds[:3] == [Started, Queued, Progress]
 
 
 def tokens_in(log: WaitableLog) -> int:

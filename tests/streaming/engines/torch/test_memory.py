@@ -1,6 +1,8 @@
 """Regions, remembered beginnings, and the wiping of what a failed sequence left."""
 
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streaming.engines.torch.arena import BLOCK_TOKENS, Arena
 from streaming.engines.torch.cache import KeyValueCache, LayerShape
@@ -105,6 +107,42 @@ def test_a_short_answer_gives_back_what_it_did_not_use() -> None:
     memory = make_memory()
     finish(memory, make_sequence(range(100), max_tokens=700))
     assert memory._arena.free_tokens == memory.capacity_tokens - BLOCK_TOKENS
+
+
+def test_who_waits_for_running_ones_takes_no_beginning_from_others() -> None:
+    memory = make_memory()
+    running = make_sequence(range(500, 600), max_tokens=300)
+    assert memory.reserve(running, [])
+    finish(memory, make_sequence(range(100)))
+    waiting = make_sequence(range(2000, 2100), max_tokens=500)
+    for _ in range(3):
+        assert not memory.reserve(waiting, [running])
+        assert memory.remembered == 1
+    memory.release(running, is_tainted=True)
+    assert memory.reserve(waiting, [])
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 300), st.integers(1, 700), st.integers(0, 3), st.booleans()), max_size=40),
+    st.integers(2, (BLOCKS - 1) * BLOCK_TOKENS),
+)
+def test_with_nothing_running_everything_up_to_the_capacity_fits(
+    past: list[tuple[int, int, int, bool]], needed: int
+) -> None:
+    """Whatever ran before, in whatever order it left, and whoever it may help."""
+    memory = make_memory()
+    running: list[Sequence] = []
+    for prompt, max_tokens, place, is_tainted in past:
+        sequence = make_sequence(range(prompt), max_tokens=max_tokens)
+        if memory.reserve(sequence, running):
+            fill(memory, sequence)
+            running.append(sequence)
+        if len(running) > place:
+            memory.release(running.pop(place), is_tainted=is_tainted)
+    for sequence in running:
+        memory.release(sequence, is_tainted=False)
+    assert memory.capacity_tokens == (BLOCKS - 1) * BLOCK_TOKENS
+    assert memory.reserve(make_sequence(range(needed - 1), max_tokens=1), [])
 
 
 def test_running_regions_are_never_taken() -> None:
