@@ -131,9 +131,8 @@ def waiting_line(event: ServerEvent) -> str:
         eta_ms = event.data.get("eta_ms")
         soon = "" if eta_ms is None else f", about {eta_ms / 1000:.0f} s"
         return f"waiting, place {event.data['position']}{soon}"
-    return {"loading": "the model is still loading", "reconnecting": "reconnecting", "start": "reading"}.get(
-        event.name, ""
-    )
+    words = {"loading": "the model is still loading", "reconnecting": "reconnecting"}
+    return {**words, "start": "reading", "progress": "reading"}.get(event.name, "")
 
 
 def stop(client: ChatClient, answer: Answer) -> None:

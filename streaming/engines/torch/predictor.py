@@ -3,19 +3,22 @@
 import asyncio
 import functools
 import time
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
 
+from streaming.engines.torch.controls import Controls
 from streaming.engines.torch.engine import TorchEngine
-from streaming.errors import InvalidGeneration, NoChatTemplate, PromptTooLong, StepFailed
+from streaming.errors import InvalidGeneration, NoChatTemplate, PromptTooLong, StepFailed, StreamingError
 from streaming.generation import Generation, Sampling, new_seed, new_stream_id
 from streaming.predictor import Message, TextRequest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: what is cached has to have a place
 class LanguagePredictor:
     """Implements `streaming.predictor.Predictor`. `executor` runs the tokenizer, off the event loop."""
 
@@ -53,34 +56,40 @@ class LanguagePredictor:
         )
 
     def _tokens(self, request: TextRequest) -> list[int]:
-        """A bare prompt to a model without a chat template is completed as it stands."""
-        if self.tokenizer.chat_template is None:
-            if request.is_chat:
-                raise NoChatTemplate("This model has no chat template: send `prompt` instead of `messages`.")
-            text = "\n\n".join(message.content for message in request.messages)
-            tokens = self._encode(text, add_special_tokens=True)
-        else:
-            tokens = self._encode(self._templated(request.messages), add_special_tokens=False)
+        try:
+            tokens = self._complete(request) if self.tokenizer.chat_template is None else self._chat(request.messages)
+        except StreamingError:
+            raise
+        except Exception as error:
+            raise StepFailed("The model's tokenizer failed on this request.") from error
         if not tokens:
             raise InvalidGeneration("The prompt has no tokens.")
         return tokens
 
-    def _templated(self, messages: Any) -> str:
+    def _complete(self, request: TextRequest) -> list[int]:
+        """Without a chat template a bare prompt is completed as it stands, special tokens included."""
+        if request.is_chat:
+            raise NoChatTemplate("This model has no chat template: send `prompt` instead of `messages`.")
+        text = "\n\n".join(message.content for message in request.messages)
+        return list(self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=True).ids)
+
+    def _chat(self, messages: Sequence[Message]) -> list[int]:
+        return self._controls.encode(self._templated([self._controls.defuse(message) for message in messages]))
+
+    @cached_property
+    def _controls(self) -> Controls:
+        return Controls(self.tokenizer)
+
+    def _templated(self, messages: Sequence[Message]) -> str:
         """transformers renders templates in jinja's immutable sandbox."""
+        plain = [{"role": message.role, "content": message.content} for message in messages]
         try:
-            text: str = self.tokenizer.apply_chat_template(_plain(messages), tokenize=False, add_generation_prompt=True)
+            text: str = self.tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
         except TemplateError as error:
             raise InvalidGeneration(
                 "The model's chat template refuses these messages: check their roles and their order."
             ) from error
         return text
-
-    def _encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        try:
-            ids: list[int] = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
-        except Exception as error:
-            raise StepFailed("The model's tokenizer failed on this request.") from error
-        return ids
 
     def _max_tokens(self, wanted: int | None, prompt_tokens: int) -> int:
         room = self.context_tokens - prompt_tokens
@@ -113,7 +122,3 @@ class LanguagePredictor:
 
     def _or_default(self, wanted: float | None, name: str, otherwise: float) -> float:
         return wanted if wanted is not None else self.defaults.get(name, otherwise)
-
-
-def _plain(messages: list[Message]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]
