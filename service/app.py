@@ -11,15 +11,19 @@ from service.body import refuse_other_than_json
 from service.cors import Cors
 from service.drain import Drain
 from service.lifespan import Load, lifespan, load_predictor
+from service.linger import Linger
 from service.middleware import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, BodyLimit, ErrorBoundary, PlainBody, RequestId
 from service.openapi import DescribedApp
 from service.query import refuse_broken_query
 from service.routes import predict
 from service.settings import Settings
 from streaming import routes as streaming_routes
+from uploads import routes as uploads_routes
 
 DESCRIPTION = "A language model behind a plain EventSource. `docs/wire.md` says what stands in a stream."
 REFUSALS = errors.documented(400, 401, 404, 406, 413, 415, 422, 500, 503)
+
+FILE_REFUSALS = errors.documented(400, 401, 404, 408, 413, 415, 422, 500, 503, 507)
 
 
 def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
@@ -39,11 +43,16 @@ def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
     for router in (streaming_routes.router, predict.router):
         guards = [Depends(authenticate), Depends(refuse_broken_query), Depends(refuse_other_than_json)]
         app.include_router(router, dependencies=guards, responses=REFUSALS)
+    guards = [Depends(authenticate), Depends(refuse_broken_query)]
+    app.include_router(uploads_routes.router, dependencies=guards, responses=FILE_REFUSALS)
     return app
 
 
 def middleware(settings: Settings) -> list[Middleware]:
-    """The outermost first: an id for everything, CORS headers also on a failure, the failure, the body."""
+    """The outermost first: an id for everything, CORS headers also on a failure, the failure, the body.
+
+    A refusal lingers until the client has read it.
+    """
     return [
         Middleware(RequestId),
         Middleware(
@@ -54,10 +63,16 @@ def middleware(settings: Settings) -> list[Middleware]:
             allow_headers=ALLOWED_HEADERS,
             expose_headers=EXPOSED_HEADERS,
         ),
+        Middleware(Linger),
         Middleware(ErrorBoundary),
         Middleware(PlainBody),
-        Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+        Middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger=larger_bodies(settings)),
     ]
+
+
+def larger_bodies(settings: Settings) -> dict[str, int]:
+    """Where files come in. Whatever is there counts and stores a body while it reads it, and never gathers it."""
+    return dict.fromkeys(("/uploads", "/files"), settings.uploads.max_request_bytes)
 
 
 def version_of_service() -> str:

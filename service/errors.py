@@ -46,7 +46,6 @@ STATUSES: Mapping[type[Exception], int] = {
     files.InvalidFilename: 422,
     files.BrokenMultipart: 400,
     files.NoFile: 400,
-    files.BodyEncoded: 415,
     files.BodyIncomplete: 400,
     files.TooLarge: 413,
     files.FileTooLarge: 413,
@@ -95,6 +94,7 @@ CODES = {
     405: "method_not_allowed",
     413: "body_too_large",
     415: "unsupported_media_type",
+    416: "range_not_satisfiable",
     422: "invalid_request",
     500: "internal_error",
 }

@@ -17,6 +17,7 @@ from service.models.errors import ModelsError
 from service.models.registry import Loaded, Model, NotLoaded, Registry
 from service.models.store import ModelStore, PreparedModel
 from service.settings import MIB, Settings
+from service.storage import open_storage
 from streaming.backend import Backend
 from streaming.engines.echo import EchoEngine, EchoPredictor, EchoSpeed
 from streaming.errors import EngineDown, ShuttingDown, StreamingError
@@ -24,6 +25,9 @@ from streaming.limits import Pace, RequestLimits
 from streaming.logs.memory import MemoryLog, Waker
 from streaming.predictor import Predictor
 from streaming.streams import Retention, Streams
+from uploads.backend import UploadsBackend
+from uploads.errors import UploadsClosing
+from uploads.uploads import Uploads
 
 LOADER_THREAD = "load-models"
 ECHO_MODEL = "default"
@@ -36,6 +40,7 @@ class State(TypedDict):
 
     backend: Backend
     registry: Registry
+    uploads: UploadsBackend
 
 
 @asynccontextmanager
@@ -46,14 +51,23 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     registry = Registry(list(entries))
     streams = open_streams(settings)
     load_in_background(entries, settings, registry, app.state.load)
-    tasks = [start(streams.sweep_forever()), start(drain_engines(drain, registry, settings.shutdown_grace_s))]
-    try:
-        yield {"backend": open_backend(settings, streams, registry, drain), "registry": registry}
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await close_engines(registry, grace_s=0)
+    async with open_storage(settings) as storage:
+        tasks = [
+            start(streams.sweep_forever()),
+            start(storage.uploads.sweep_forever(settings.uploads.sweep_interval_s)),
+            start(leave(drain, registry, storage.uploads, settings.shutdown_grace_s)),
+        ]
+        try:
+            yield {
+                "backend": open_backend(settings, streams, registry, drain),
+                "registry": registry,
+                "uploads": open_uploads_backend(settings, storage.uploads, drain),
+            }
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await close_engines(registry, grace_s=0)
 
 
 def entries_of(settings: Settings) -> dict[str, ModelEntry | None]:
@@ -170,9 +184,18 @@ def open_backend(settings: Settings, streams: Streams, registry: Registry, drain
     return Backend(streams, find_predictor, limits, Pace(settings.heartbeat_s, settings.send_timeout_s))
 
 
-async def drain_engines(drain: Drain, registry: Registry, grace_s: float) -> None:
+def open_uploads_backend(settings: Settings, uploads: Uploads, drain: Drain) -> UploadsBackend:
+    def refuse_when_leaving() -> None:
+        if drain.is_started:
+            raise UploadsClosing("The service is shutting down and takes no new files.")
+
+    return UploadsBackend(uploads, refuse_when_leaving, settings.send_timeout_s)
+
+
+async def leave(drain: Drain, registry: Registry, uploads: Uploads, grace_s: float) -> None:
+    """What runs may finish within the grace: answers, and files that are being received."""
     await drain.wait_started()
-    await close_engines(registry, grace_s)
+    await asyncio.gather(close_engines(registry, grace_s), uploads.wait_until_idle(grace_s))
     drain.finish()
 
 

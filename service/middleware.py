@@ -4,6 +4,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -132,17 +133,24 @@ class BodyTooLarge(HTTPException):
 class BodyLimit:
     """Refuses a body that is declared too large before it is read, and any other at the byte that is too much."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int]) -> None:
+        """`larger`: limits for the paths that begin like this."""
         self._app = app
         self._max_bytes = max_bytes
+        self._larger = larger
+
+    def limit(self, path: str) -> int:
+        found = [size for start, size in self._larger.items() if path == start or path.startswith(start + "/")]
+        return max(found, default=self._max_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        max_bytes = self.limit(scope["path"])
         declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isdecimal() and int(declared[:20]) > self._max_bytes:
-            error = BodyTooLarge(self._max_bytes)
+        if declared.isdecimal() and int(declared[:20]) > max_bytes:
+            error = BodyTooLarge(max_bytes)
             await problem(scope, error.status_code, error.detail, headers={"Connection": "close"})(scope, receive, send)
             return
         received = 0
@@ -151,8 +159,8 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
-                raise BodyTooLarge(self._max_bytes)
+            if received > max_bytes:
+                raise BodyTooLarge(max_bytes)
             return message
 
         await self._app(scope, counted, send)

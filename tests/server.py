@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from service.app import create_app
@@ -99,6 +100,13 @@ def serving(
 ) -> Iterator[RunningServer]:
     """`prepare` may add routes to the app before it starts."""
     settings = settings or echo_settings()
+    with TemporaryDirectory(prefix="headwater-data-") as folder:
+        if "data_dir" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"data_dir": Path(folder)})
+        yield from run(settings, prepare)
+
+
+def run(settings: Settings, prepare: Callable[[Any], None]) -> Iterator[RunningServer]:
     app = create_app(settings)
     prepare(app)
     server = make_server(app, settings)

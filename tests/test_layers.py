@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("service", "streaming", "uploads")
 PROTOCOLS = ("streaming.engine", "streaming.log", "streaming.predictor")
 DOMAIN = (*PROTOCOLS, "streaming.generation", "streaming.events", "streaming.errors")
-EDGE = ("streaming.routes", "streaming.responses", "streaming.sse", "uploads.routes", "service")
+EDGE = ("streaming.routes", "streaming.responses", "streaming.sse", "uploads.routes", "uploads.responses", "service")
 MODEL_LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "gguf")
 DISTRIBUTIONS = {
     "huggingface-hub": "huggingface_hub",
@@ -67,7 +67,7 @@ RULES = (
         ("service",),
         ("streaming.engines", "streaming.logs", "uploads.stores"),
         "only the place that opens engines, logs and stores names a concrete one",
-        exempt=("service.lifespan", "service.models"),
+        exempt=("service.lifespan", "service.storage", "service.models"),
     ),
 )
 

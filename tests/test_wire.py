@@ -16,6 +16,7 @@ from streaming.schemas import ChatBody, Options, PredictAnswer, StreamState, Str
 from streaming.sse import RETRY_MS
 from tests.parsers import parse
 from tests.server import echo_settings
+from uploads.schemas import UploadAnswer, UploadList
 
 PAGE = (Path(__file__).parent.parent / "docs" / "wire.md").read_text()
 READINESS = {"draining": 503, "model_loading": 503, "model_failed": 503}
@@ -52,6 +53,9 @@ def test_the_routes_are_those_of_the_app() -> None:
         ("POST /chat/streams", StreamTicket),
         ("GET /chat/streams/{stream_id}", StreamState),
         ("POST /predict", PredictAnswer),
+        ("POST /uploads", UploadAnswer),
+        ("GET /uploads", UploadList),
+        ("GET /uploads/{upload_id}", UploadAnswer),
     ],
 )
 def test_the_answers_have_the_fields_of_the_schemas(route: str, model: type[BaseModel]) -> None:

@@ -1,6 +1,6 @@
 """Where the bytes of uploads are kept, whatever keeps them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -25,7 +25,7 @@ class BlobStore(Protocol):
 
     async def keep(self, path: Path, name: str) -> None: ...
 
-    def read(self, name: str, start: int, stop: int) -> AsyncIterator[bytes]: ...
+    def read(self, name: str, start: int, stop: int) -> AsyncGenerator[bytes, None]: ...
 
     def open(self, name: str) -> AbstractAsyncContextManager[Path]: ...
 

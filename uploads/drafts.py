@@ -114,6 +114,10 @@ class Drafts:
         self._executor = executor
         self._reserve_bytes = reserve_bytes
 
+    async def make(self) -> None:
+        with translated():
+            await self.run(make_folder, self._folder)
+
     async def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 

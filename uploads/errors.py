@@ -5,7 +5,6 @@ UploadsError
 │   ├── InvalidFilename    a label with NUL or a lone surrogate in it
 │   ├── BrokenMultipart    a multipart body that does not follow its own boundary
 │   ├── NoFile             a multipart body without a file
-│   ├── BodyEncoded        a body with a Content-Encoding: it would be kept as it came
 │   └── BodyIncomplete     the client went away before the end of its body
 ├── TooLarge               more than a limit allows
 │   ├── FileTooLarge       one file
@@ -66,10 +65,6 @@ class BrokenMultipart(UploadRefused):
 
 class NoFile(UploadRefused):
     code = "no_file"
-
-
-class BodyEncoded(UploadRefused):
-    code = "body_encoded"
 
 
 class BodyIncomplete(UploadRefused):

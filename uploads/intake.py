@@ -33,6 +33,10 @@ class Intake:
         self._drafts: list[Draft] = []
         self._uploads: list[Upload] = []
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._uploads
+
     async def add(self, stream: AsyncIterable[bytes], filename: str | None, declared_bytes: int = 0) -> None:
         """`declared_bytes`: how much will come as the client says; too much is refused before it is read."""
         label = label_of(filename)

@@ -1,5 +1,6 @@
 """How much may come, and the counting while it comes. Everything is refused before it is written."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ class Traffic:
 
     def __init__(self) -> None:
         self.running = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
         self.bytes_of: Counter[str] = Counter()
 
     @contextmanager
@@ -50,10 +53,13 @@ class Traffic:
         if self.running >= limits.max_running:
             raise TooManyUploads(f"{limits.max_running} uploads are being received; try again.")
         self.running += 1
+        self.idle.clear()
         try:
             yield
         finally:
             self.running -= 1
+            if not self.running:
+                self.idle.set()
 
 
 class Budget:

@@ -1,11 +1,12 @@
 """What the rest of the service does with uploads: keep, find, read, list, delete. It knows no HTTP."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from uploads.errors import UnknownUpload
+from uploads.errors import UnknownUpload, UploadsError
 from uploads.intake import Intake, Stores
 from uploads.limits import Budget, Traffic, UploadLimits
 from uploads.records import Cursor, Upload, is_upload_id
@@ -53,7 +54,7 @@ class Uploads:
         """The newest first."""
         return await self._stores.records.page(owner, after, limit)
 
-    def read(self, upload: Upload, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    def read(self, upload: Upload, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` to before `stop`. Raises `ContentUnavailable` before the first piece."""
         return self._stores.blobs.read(upload.blob, start, upload.size if stop is None else stop)
 
@@ -70,6 +71,20 @@ class Uploads:
             raise UnknownUpload("There is no upload of this id.")
         if removed.unused_blob is not None:
             await self._stores.blobs.remove(removed.unused_blob)
+
+    async def wait_until_idle(self, within_s: float) -> None:
+        """Returns when nothing is being received any more, or the time is up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._traffic.idle.wait()
+
+    async def sweep_forever(self, interval_s: float) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except UploadsError:
+                _log.warning("the search for leftovers failed; the next one is in %g s", interval_s, exc_info=True)
+            await asyncio.sleep(interval_s)
 
     async def sweep(self) -> int:
         """Removes what requests and processes that died have left behind."""

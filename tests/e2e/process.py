@@ -77,7 +77,7 @@ def serving(log: Path, port: int, *options: str, **environment: str) -> Iterator
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **environment},
+            env={**os.environ, "HEADWATER_DATA_DIR": str(log.parent / "data"), **environment},
         )
     server = Headwater(process, log, port)
     try:

@@ -5,7 +5,7 @@ import fcntl
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,16 @@ from pathlib import Path
 import aiofiles
 
 from uploads.blobs import READ_BYTES, Known
-from uploads.drafts import NO_FILES_LEFT, Run, as_upload_error, names_nothing, sweep, sync_folder, translated
+from uploads.drafts import (
+    NO_FILES_LEFT,
+    Run,
+    as_upload_error,
+    make_folder,
+    names_nothing,
+    sweep,
+    sync_folder,
+    translated,
+)
 from uploads.errors import ContentUnavailable
 
 _log = logging.getLogger("headwater.uploads")
@@ -30,11 +39,16 @@ class DiskBlobs:
         self._lent = lent
         self._run = run
 
+    async def make(self) -> None:
+        with translated():
+            await self._run(make_folder, self._folder)
+            await self._run(make_folder, self._lent)
+
     async def keep(self, path: Path, name: str) -> None:
         with translated():
             await self._run(put_in_place, path, self._folder / name)
 
-    async def read(self, name: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read(self, name: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         with readable(name):
             async with aiofiles.open(self._folder / name, "rb", buffering=0, opener=open_plain) as file:
                 if os.fstat(file.fileno()).st_size < stop:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    Index,
     Table,
     Text,
     delete,
@@ -35,8 +36,9 @@ BLOBS = Table(
     "blobs",
     metadata,
     Column("sha256", Text, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
+    Index("blobs_by_name", "name", unique=True),
 )
 UPLOADS = Table(
     "uploads",
@@ -48,6 +50,8 @@ UPLOADS = Table(
     Column("sha256", Text, ForeignKey(BLOBS.c.sha256), nullable=False),
     Column("media_type", Text, nullable=False),
     Column("created_at", Double, nullable=False),
+    Index("uploads_of_owner", "owner", "created_at", "id"),
+    Index("uploads_of_content", "sha256"),
 )
 PARTS = Table(
     "upload_parts",
@@ -60,6 +64,8 @@ PARTS = Table(
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
     Column("upload_id", Text),
+    Index("upload_parts_of_owner", "owner"),
+    Index("upload_parts_by_end", "expires_at"),
 )
 USAGE = Table(
     "upload_usage",

@@ -1,10 +1,11 @@
 CREATE TABLE blobs (
-    sha256 TEXT PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
+    sha256 TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
     size BIGINT NOT NULL
 );
+CREATE UNIQUE INDEX blobs_by_name ON blobs (name);
 CREATE TABLE uploads (
-    id TEXT PRIMARY KEY,
+    id TEXT NOT NULL PRIMARY KEY,
     owner TEXT NOT NULL,
     filename TEXT NOT NULL,
     size BIGINT NOT NULL,
@@ -15,7 +16,7 @@ CREATE TABLE uploads (
 CREATE INDEX uploads_of_owner ON uploads (owner, created_at, id);
 CREATE INDEX uploads_of_content ON uploads (sha256);
 CREATE TABLE upload_parts (
-    id TEXT PRIMARY KEY,
+    id TEXT NOT NULL PRIMARY KEY,
     owner TEXT NOT NULL,
     metadata TEXT NOT NULL,
     length BIGINT,
@@ -28,7 +29,7 @@ CREATE INDEX upload_parts_of_owner ON upload_parts (owner);
 CREATE INDEX upload_parts_by_end ON upload_parts (expires_at);
 -- What each owner keeps, and under the empty name what is on the store. Who changes uploads locks that row first.
 CREATE TABLE upload_usage (
-    owner TEXT PRIMARY KEY,
+    owner TEXT NOT NULL PRIMARY KEY,
     files BIGINT NOT NULL,
     bytes BIGINT NOT NULL
 );

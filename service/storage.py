@@ -1,0 +1,80 @@
+"""Opens the database, the store of contents and what stands on them. The only place that names concrete stores."""
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.settings import Settings
+from uploads.blobs import BlobStore
+from uploads.drafts import Drafts
+from uploads.intake import Stores
+from uploads.limits import UploadLimits
+from uploads.stores.disk import DiskBlobs
+from uploads.uploads import Uploads
+
+if TYPE_CHECKING:
+    from uploads.stores.database import Database
+
+DATABASE_FILE = "headwater.db"
+FILE_THREADS = 8  # they wait for the disk, or hash; more of them would only take turns
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    database: "Database"
+    uploads: Uploads
+
+
+@asynccontextmanager
+async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
+    """Raises `InvalidDatabaseUrl` and `UploadsError`, both with a message for the operator."""
+    from uploads.stores.records import SqlUploadStore  # noqa: PLC0415  SQLAlchemy is slow to import
+
+    async with AsyncExitStack() as stack:
+        drafts = await open_drafts(settings, stack)
+        database = await open_database(settings, stack)
+        blobs = await open_blobs(settings, drafts, "blobs")
+        stores = Stores(SqlUploadStore(database), blobs, drafts, limits_of(settings))
+        yield Storage(database, Uploads(stores))
+
+
+async def open_drafts(settings: Settings, stack: AsyncExitStack) -> Drafts:
+    executor = stack.enter_context(ThreadPoolExecutor(FILE_THREADS, "files"))
+    drafts = Drafts(settings.data_dir / "drafts", executor, settings.uploads.free_disk_reserve_bytes)
+    await drafts.make()
+    return drafts
+
+
+async def open_database(settings: Settings, stack: AsyncExitStack) -> "Database":
+    from uploads.stores import database  # noqa: PLC0415  SQLAlchemy is slow to import
+
+    given = settings.database_url
+    url = given.get_secret_value() if given else database.sqlite_url(settings.data_dir.absolute() / DATABASE_FILE)
+    opened = await database.open_database(
+        url, connections=settings.database_connections, timeout_s=settings.database_timeout_s
+    )
+    stack.push_async_callback(opened.close)
+    return opened
+
+
+async def open_blobs(settings: Settings, drafts: Drafts, name: str) -> BlobStore:
+    """Each owner of blobs has a folder of its own, so that its sweep sees no others."""
+    blobs = DiskBlobs(settings.data_dir / name, settings.data_dir / "lent", drafts.run)
+    await blobs.make()
+    return blobs
+
+
+def limits_of(settings: Settings) -> UploadLimits:
+    given = settings.uploads
+    return UploadLimits(
+        max_file_bytes=given.max_file_bytes,
+        max_files_per_request=given.max_files_per_request,
+        max_owner_bytes=given.max_owner_bytes,
+        max_owner_files=given.max_owner_files,
+        max_total_bytes=given.max_total_bytes,
+        max_running=given.max_running,
+        idle_timeout_s=given.idle_timeout_s,
+        part_ttl_s=given.part_ttl_s,
+    )
