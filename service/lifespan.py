@@ -130,7 +130,12 @@ def load_predictor(entry: ModelEntry | None, settings: Settings) -> Predictor:
 
 
 def load_echo(settings: Settings) -> Predictor:
-    speed = EchoSpeed(settings.echo.tokens_per_second, settings.max_running, settings.max_waiting)
+    speed = EchoSpeed(
+        tokens_per_second=settings.echo.tokens_per_second,
+        max_running=settings.max_running,
+        max_waiting=settings.max_waiting,
+        max_background=settings.max_background,
+    )
     return EchoPredictor(EchoEngine(speed), name=ECHO_MODEL, default_max_tokens=settings.default_max_tokens)
 
 
@@ -142,6 +147,8 @@ def load_torch(entry: ModelEntry, prepared: PreparedModel, settings: Settings) -
     torch_settings = TorchSettings(
         max_running=settings.max_running,
         max_waiting=settings.max_waiting,
+        max_background=settings.max_background,
+        background_share=settings.background_share,
         kv_cache_bytes=settings.kv_cache_mib * MIB,
         prefill_chunk_tokens=settings.prefill_chunk_tokens,
         default_max_tokens=defaults.pop("max_tokens", settings.default_max_tokens),

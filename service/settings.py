@@ -149,6 +149,18 @@ class Settings(BaseSettings):
     max_waiting: int = Field(
         default=256, ge=0, le=100_000, description="Generations that wait for a place, for each model."
     )
+    max_background: int = Field(
+        default=16,
+        ge=1,
+        le=100_000,
+        description="Generations of background jobs that run at once, for each model; one place is left to people.",
+    )
+    background_share: float = Field(
+        default=0.25,
+        gt=0,
+        le=1,
+        description="Tokens computed for background jobs for each one that is computed for people, while people wait.",
+    )
     kv_cache_mib: int = Field(default=1024, ge=16, description="Memory for attention caches, for each model.")
     prefill_chunk_tokens: int = Field(default=128, ge=1, le=65_536, description="Prompt tokens read in one step.")
     default_max_tokens: int = Field(

@@ -32,6 +32,8 @@ class Engine(Protocol):
        in the queue, in prefill and in decode. The log then ends with `Finished("cancelled")`.
     5. One bad generation fails alone; the others' texts stay the same.
     6. The same `Generation` gives the same text whatever runs beside it.
+    7. A foreground generation is admitted before every background one that waits (but for a rare turn of theirs, so
+       that they do not wait for ever), and finds a slot although background ones have filled theirs.
 
     All methods may be called from any thread and do not block, but for `close`.
     """

@@ -2,9 +2,11 @@
 
 import secrets
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 STREAM_ID_BYTES = 16
 SEED_BITS = 53  # exact in a JSON number
+Priority: TypeAlias = Literal["foreground", "background"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Generation:
     logprobs: int | None = None
     """How many alternatives to report beside each chosen token; None reports nothing."""
     wants_confidence: bool = False
+    priority: Priority = "foreground"
+    """Somebody waits for a foreground generation. A background one gets what those leave, but never nothing."""
 
 
 def new_stream_id() -> str:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -359,3 +360,45 @@ async def test_close_fails_the_rest_after_the_grace(harness: EngineHarness, new_
             assert (failed.code, failed.retryable) == ("shutting_down", True)
         assert late.last_position == -1
         assert engine.load.running == engine.load.waiting == 0
+
+
+async def test_a_foreground_generation_goes_before_background_ones_that_wait(
+    harness: EngineHarness, new_log: Callable[[], MemoryLog]
+) -> None:
+    with opened(harness, max_running=1) as engine:
+        first, work, chat = new_log(), new_log(), new_log()
+        running, waiting = endless(harness), endless(harness)
+        engine.submit(running, first)
+        await read_until(first, is_delta)
+        engine.submit(replace(endless(harness), priority="background"), work)
+        engine.submit(waiting, chat)
+        engine.cancel(running.stream_id)
+        await read_until(chat, is_delta)
+        assert not any(is_delta(entry.event) for entry in await work.read(-1))
+        engine.cancel(waiting.stream_id)
+        await read_until(work, is_delta)
+
+
+async def test_background_generations_leave_a_slot_and_a_place_to_foreground_ones(
+    harness: EngineHarness, new_log: Callable[[], MemoryLog]
+) -> None:
+    with opened(harness, max_running=2, max_waiting=4) as engine:
+        logs = [new_log() for _ in range(3)]
+        for log in logs:
+            engine.submit(replace(endless(harness), priority="background"), log)
+        with pytest.raises(Overloaded):
+            engine.submit(replace(endless(harness), priority="background"), new_log())
+        await read_until(logs[0], is_delta)
+        events = await run(engine, harness.generation(), new_log())
+        assert isinstance(events[-1], Finished)
+        assert not any(isinstance(event, Queued) for event in events)
+        assert not any(log.is_closed for log in logs)
+
+
+async def test_background_work_goes_on_beside_foreground_work(
+    harness: EngineHarness, new_log: Callable[[], MemoryLog]
+) -> None:
+    with opened(harness, max_running=2) as engine:
+        engine.submit(endless(harness), new_log())
+        events = await run(engine, replace(harness.generation(), priority="background"), new_log())
+        assert isinstance(events[-1], Finished)

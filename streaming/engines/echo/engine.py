@@ -4,10 +4,10 @@ import heapq
 import itertools
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass
 
 from streaming.engine import EngineLoad, EngineState
+from streaming.engines.echo.line import Line
 from streaming.engines.echo.run import Run
 from streaming.engines.echo.script import read_script, to_text
 from streaming.engines.echo.voice import Voice
@@ -26,6 +26,17 @@ class EchoSpeed:
     """0 is as fast as it goes."""
     max_running: int = 32
     max_waiting: int = 256
+    max_background: int = 16
+
+    @property
+    def background_slots(self) -> int:
+        """One slot is always left to generations that somebody waits for."""
+        return max(1, min(self.max_background, self.max_running - 1))
+
+    def places_for(self, generation: Generation) -> int:
+        """Background work never fills the second half, so people are not turned away because of it."""
+        places = self.max_running + self.max_waiting
+        return max(1, places // 2) if generation.priority == "background" else places
 
 
 class EchoEngine:
@@ -36,7 +47,7 @@ class EchoEngine:
         self._changed = threading.Condition()
         self._state: EngineState = "ready"
         self._running: dict[str, Run] = {}
-        self._waiting: deque[Run] = deque()
+        self._waiting = Line()
         self._due: list[tuple[float, int, Run]] = []
         self._ties = itertools.count()
         self._thread = threading.Thread(target=self._work, name="echo-engine", daemon=True)
@@ -56,16 +67,13 @@ class EchoEngine:
         with self._changed:
             if self._state != "ready":
                 raise ShuttingDown(LEAVING.message)
-            has_slot = len(self._running) < self._speed.max_running and not self._waiting
-            if not has_slot and len(self._waiting) >= self._speed.max_waiting:
+            if len(self._running) + len(self._waiting) >= self._speed.places_for(generation):
                 raise Overloaded("The waiting queue is full.", RETRY_AFTER_S)
             log.append(started(generation))
-            if has_slot:
-                self._start(run)
-                self._changed.notify_all()
-            else:
-                self._waiting.append(run)
-                log.append(Queued(len(self._waiting), eta_ms=None))
+            self._waiting.add(run)
+            self._admit()
+            if run.admitted_at is None:
+                self._tell_places()
 
     def cancel(self, stream_id: str) -> None:
         with self._changed:
@@ -135,24 +143,38 @@ class EchoEngine:
             elif pause_s is not None:
                 self._schedule(run, pause_s)
 
+    def _admit(self) -> bool:
+        """True when somebody was."""
+        before = len(self._running)
+        while len(self._running) < self._speed.max_running:
+            background = sum(run.is_background for run in self._running.values())
+            run = self._waiting.take(may_be_background=background < self._speed.background_slots)
+            if run is None:
+                break
+            self._start(run)
+        return len(self._running) > before
+
     def _start(self, run: Run) -> None:
         run.admitted_at = time.monotonic()
         self._running[run.generation.stream_id] = run
         self._schedule(run, 0.0)
+        self._changed.notify_all()
 
     def _schedule(self, run: Run, pause_s: float) -> None:
         heapq.heappush(self._due, (time.monotonic() + pause_s, next(self._ties), run))
 
     def _free(self, run: Run) -> None:
         del self._running[run.generation.stream_id]
-        if self._waiting:
-            self._start(self._waiting.popleft())
+        if self._admit():
             self._tell_places()
         self._changed.notify_all()
 
     def _tell_places(self) -> None:
+        """Only to those whose place has changed."""
         for place, run in enumerate(self._waiting, 1):
-            run.log.append(Queued(place, eta_ms=None))
+            if run.queue_place != place:
+                run.queue_place = place
+                run.log.append(Queued(place, eta_ms=None))
 
     def _fail_all(self) -> None:
         for run in (*self._running.values(), *self._waiting):

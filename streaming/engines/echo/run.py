@@ -39,11 +39,16 @@ class Run:
     decoding_at: float | None = None
     is_cancelled: bool = False
     is_over: bool = False
+    queue_place: int = 0
     prefill_steps: int = 0
     produced: int = 0
     logprob_sum: float = 0.0
     _unshown_tokens: int = 0
     _unshown_logprobs: list[ChosenLogprob] = field(default_factory=list)
+
+    @property
+    def is_background(self) -> bool:
+        return self.generation.priority == "background"
 
     def advance(self, now: float) -> float | None:
         """Does what is due and returns the seconds until the next step; None waits for a cancel or is over."""

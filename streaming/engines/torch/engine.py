@@ -62,7 +62,7 @@ class TorchEngine:
             )
         with self._lock:
             self._check_open()
-            if self._places_taken >= self._max_running + self._max_waiting:
+            if self._places_taken >= self._places_for(generation):
                 raise Overloaded(f"All {self._max_waiting} places in the queue are taken.", self._retry_after_s())
             self._places_taken += 1
             log.append(_started(generation))
@@ -77,6 +77,11 @@ class TorchEngine:
                 self._state = "draining"
         self._inbox.put(Close(time.monotonic() + grace_s))
         self._thread.join(grace_s + CLOSE_MARGIN_S)
+
+    def _places_for(self, generation: Generation) -> int:
+        """Background work never fills the second half, so people are not turned away because of it."""
+        places = self._max_running + self._max_waiting
+        return max(1, places // 2) if generation.priority == "background" else places
 
     def _check_open(self) -> None:
         if self._state == "failed":

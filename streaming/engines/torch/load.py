@@ -80,7 +80,12 @@ def start_engine(parts: Parts, settings: TorchSettings, name: str) -> TorchEngin
         lambda on_end: Worker(
             runner=parts.runner,
             sampler=parts.sampler,
-            scheduler=Scheduler(settings.max_running, settings.prefill_chunk_tokens),
+            scheduler=Scheduler(
+                settings.max_running,
+                settings.prefill_chunk_tokens,
+                settings.max_background,
+                settings.background_share,
+            ),
             decoder=parts.decoder,
             inbox=inbox,
             on_end=on_end,

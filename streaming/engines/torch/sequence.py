@@ -47,6 +47,10 @@ class Sequence:
         return self.generation.owner
 
     @property
+    def is_background(self) -> bool:
+        return self.generation.priority == "background"
+
+    @property
     def prompt_tokens(self) -> int:
         return len(self.generation.token_ids)
 

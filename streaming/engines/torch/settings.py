@@ -12,6 +12,10 @@ class TorchSettings:
     kv_cache_bytes: int = 1024 * MIB
     prefill_chunk_tokens: int = 128
     """Prompt tokens computed in one step while others wait for their next token; four times as many otherwise."""
+    max_background: int = 16
+    """Slots that background generations may take; one is always left to the others."""
+    background_share: float = 0.25
+    """Tokens computed for background generations for each one of the others, while others run."""
     default_max_tokens: int = 512
     max_context_tokens: int | None = None
     threads: int | None = None

@@ -181,7 +181,7 @@ class Worker:
         del self._outputs[sequence.stream_id]
         self._scheduler.remove(sequence)
         self._runner.release(sequence, is_tainted=is_tainted)
-        if sequence.clock.admitted is not None:
+        if sequence.clock.admitted is not None and not sequence.is_background:
             self._learn_duration(time.monotonic() - sequence.clock.admitted)
         self._on_end()
         sequence.log.append(last)

@@ -1,7 +1,10 @@
 """Order, fairness and shares of a step. No model."""
 
+from dataclasses import replace
+
 from streaming.engines.torch.scheduler import IDLE_PREFILL_FACTOR, Scheduler
 from streaming.engines.torch.sequence import Clock, Sequence
+from streaming.engines.torch.waiting import BACKGROUND_TURN
 from streaming.logs.discard import DiscardLog
 from tests.streaming.engines.torch.support import make_generation
 
@@ -96,3 +99,116 @@ def test_removing_forgets_waiting_and_running_ones() -> None:
     scheduler.remove(waiting)
     scheduler.remove(running)
     assert scheduler.is_idle
+
+
+def background(prompt: int, name: str = "", owner: str = "somebody") -> Sequence:
+    sequence = make_sequence(prompt, owner, name)
+    return Sequence(replace(sequence.generation, priority="background"), DiscardLog(), Clock(0.0))
+
+
+def test_people_are_admitted_before_background_work_that_came_first() -> None:
+    scheduler = Scheduler(2, CHUNK)
+    work, chat = background(3), make_sequence(3)
+    scheduler.add(work)
+    scheduler.add(chat)
+    assert scheduler.admit(lambda _: True) == [chat, work]
+
+
+def test_background_work_leaves_slots_to_people() -> None:
+    scheduler = Scheduler(4, CHUNK, max_background=2)
+    for _ in range(4):
+        scheduler.add(background(3))
+    assert len(scheduler.admit(lambda _: True)) == 2
+    chats = [make_sequence(3) for _ in range(3)]
+    for chat in chats:
+        scheduler.add(chat)
+    assert scheduler.admit(lambda _: True) == chats[:2]
+
+
+def test_one_slot_is_left_to_people_whatever_the_setting_says() -> None:
+    scheduler = Scheduler(3, CHUNK, max_background=16)
+    for _ in range(3):
+        scheduler.add(background(3))
+    assert len(scheduler.admit(lambda _: True)) == 2
+
+
+def test_background_work_is_admitted_now_and_then_although_people_never_stop_waiting() -> None:
+    scheduler = Scheduler(2, CHUNK, max_background=1)
+    scheduler.add(background(3, "work"))
+    for number in range(2 * BACKGROUND_TURN):
+        scheduler.add(make_sequence(3, name=f"chat{number}"))
+    order: list[str] = []
+    while "work" not in order:
+        for sequence in scheduler.admit(lambda _: True):
+            order.append(sequence.stream_id)
+            scheduler.remove(sequence)
+    assert order.index("work") == BACKGROUND_TURN - 1
+
+
+def test_background_work_alone_runs_as_fast_as_it_goes() -> None:
+    workers = [background(4) for _ in range(3)]
+    scheduler = make_scheduler(*workers, background(5000))
+    for worker in workers:
+        start_decoding(worker)
+    assert shares(scheduler) == [1, 1, 1, CHUNK]
+
+
+def planned_tokens(scheduler: Scheduler, steps: int) -> tuple[int, int, int]:
+    """Tokens for people, for background work, and the most for background work in one step."""
+    people = work = most = 0
+    for _ in range(steps):
+        spans = scheduler.plan()
+        for span in spans:
+            span.sequence.computed = span.end
+            if span.wants_logits:
+                span.sequence.tokens.append(9)
+        beside = sum(span.end - span.start for span in spans if span.sequence.is_background)
+        people += sum(span.end - span.start for span in spans) - beside
+        work, most = work + beside, max(most, beside)
+    return people, work, most
+
+
+def test_beside_people_background_work_gets_its_share_of_tokens() -> None:
+    chats, workers = [make_sequence(4) for _ in range(4)], [background(4) for _ in range(8)]
+    scheduler = make_scheduler(*chats, *workers, max_running=16)
+    for sequence in [*chats, *workers]:
+        start_decoding(sequence)
+    people, work, most = planned_tokens(scheduler, steps=400)
+    assert people == 1600
+    assert work == 400, "a quarter of what people get"
+    assert most == 1
+
+
+def test_beside_people_a_background_prompt_is_read_in_blocks_now_and_then() -> None:
+    chat, worker = make_sequence(4), background(320)
+    scheduler = make_scheduler(chat, worker)
+    start_decoding(chat)
+    people, work, most = planned_tokens(scheduler, steps=1280)
+    assert (people, work, most) == (1280, 320, 32)
+
+
+def test_background_work_that_computes_the_oldest_first_leaves_nobody_behind() -> None:
+    chat, workers = make_sequence(4), [background(4) for _ in range(3)]
+    scheduler = make_scheduler(chat, *workers)
+    for sequence in [chat, *workers]:
+        start_decoding(sequence)
+    done = []
+    for _ in range(1000):
+        planned_tokens(scheduler, steps=1)
+        for worker in [one for one in scheduler.running if one.is_background and one.completion_tokens > 20]:
+            scheduler.remove(worker)
+            done.append(worker)
+    assert done == workers
+
+
+def test_credit_does_not_pile_up_while_nobody_uses_it() -> None:
+    chat, workers = make_sequence(4), [background(4) for _ in range(12)]
+    scheduler = make_scheduler(chat, max_running=32)
+    start_decoding(chat)
+    planned_tokens(scheduler, steps=1000)
+    for worker in workers:
+        scheduler.add(worker)
+    scheduler.admit(lambda _: True)
+    for worker in workers:
+        start_decoding(worker)
+    assert len(scheduler.plan()) == 1
