@@ -34,6 +34,7 @@ def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         middleware=middleware(settings),
+        redirect_slashes=False,  # it would send clients to the address that their Host header names
     )
     app.state.settings = settings
     app.state.load = load

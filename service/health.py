@@ -41,18 +41,21 @@ TheRegistry = Annotated[Registry, Depends(registry_of)]
 TheDrain = Annotated[Drain, Depends(drain_of)]
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health(registry: TheRegistry) -> Health:
     """The service answers; `models` says which of them do."""
     return Health(models={name: state_of(model) for name, model in registry.models.items()})
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez")
 async def livez() -> Alive:
     """The process is alive. Restart it when this does not answer."""
     return Alive()
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", response_model=Ready, responses=documented(503))
 async def readyz(request: Request, registry: TheRegistry, drain: TheDrain) -> Response:
     """Work may be sent here. Not while models load, when one failed, or when the service leaves."""

@@ -56,6 +56,10 @@ _access = logging.getLogger("headwater.access")
 _failures = logging.getLogger("headwater.failures")
 
 
+def new_request_id() -> str:
+    return secrets.token_hex(16)
+
+
 class RequestId:
     """Takes over a well-formed `X-Request-ID` or makes one; it is on the answer and on every log line."""
 
@@ -67,7 +71,7 @@ class RequestId:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _WELL_FORMED.fullmatch(given) else secrets.token_hex(16)
+        request_id = given if _WELL_FORMED.fullmatch(given) else new_request_id()
         scope.setdefault("state", {})["request_id"] = request_id
         REQUEST_ID.set(request_id)
         started = time.monotonic()

@@ -20,11 +20,13 @@ import uvicorn
 from fastapi import FastAPI
 from sse_starlette.sse import AppStatus
 from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.app import create_app
 from service.drain import Drain
+from service.errors import problem
 from service.lifespan import LOADER_THREAD, Load, entries_of, load_predictor
+from service.middleware import new_request_id
 from service.models.errors import ModelsError
 from service.settings import Settings
 from service.telemetry import configure_logging
@@ -62,6 +64,15 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not before and self.scope["http_version"] == "1.0":
             send_unchunked(self.cycle)
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be read as HTTP has no scope to answer in; the answer looks like every other error."""
+        request_id = new_request_id()
+        headers = {"Connection": "close", "X-Request-ID": request_id}
+        answer = problem({"state": {"request_id": request_id}}, 400, msg, headers=headers)
+        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *answer.raw_headers)]
+        self.transport.write(b"".join([STATUS_LINE[400], *lines, b"\r\n", answer.body]))
+        self.transport.close()
 
 
 def send_unchunked(cycle: RequestResponseCycle) -> None:

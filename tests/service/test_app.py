@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.raw import exchange, fetch, stream_path
+from tests.raw import connected, exchange, fetch, stream_path
 from tests.server import RunningServer, echo_settings, serving
 
 ORIGIN = "http://localhost:3000"
@@ -108,6 +108,7 @@ def test_what_nobody_expected_is_logged_once_and_not_told(
     [
         ("GET", "/predict", "POST"),
         ("PUT", "/chat/stream", "GET, POST"),
+        ("POST", "/livez", "GET, HEAD"),
         ("PUT", "/chat/streams/x", "DELETE, GET"),
         ("OPTIONS", "/chat/streams/x", "DELETE, GET"),
         ("POST", "/openapi.json", "GET, HEAD"),
@@ -116,6 +117,31 @@ def test_what_nobody_expected_is_logged_once_and_not_told(
 def test_a_405_says_all_that_is_allowed(breakable: RunningServer, method: str, path: str, allowed: str) -> None:
     answer = httpx.request(method, breakable.url + path)
     assert (answer.json()["code"], answer.headers["allow"]) == ("method_not_allowed", allowed)
+
+
+@pytest.mark.parametrize("path", ["/health", "/livez", "/readyz"])
+def test_what_supervisors_ask_answers_a_head_as_a_get(breakable: RunningServer, path: str) -> None:
+    asked, got = httpx.head(breakable.url + path), httpx.get(breakable.url + path)
+    assert (asked.status_code, asked.content) == (got.status_code, b"")
+    assert asked.headers["content-length"] == got.headers["content-length"]
+
+
+@pytest.mark.parametrize("path", ["/predict/", "/chat/stream/", "/health/"])
+def test_a_path_is_not_repaired_by_a_redirect_to_whatever_host_was_named(breakable: RunningServer, path: str) -> None:
+    for method in ("GET", "POST"):
+        answer = httpx.request(method, breakable.url + path, headers={"Host": "evil.example"}, json={"text": "x"})
+        assert answer.status_code in (404, 405)
+        assert "location" not in answer.headers
+
+
+async def test_what_is_no_http_is_a_problem_too(breakable: RunningServer) -> None:
+    async with connected(breakable.port) as one:
+        one.writer.write(b"GARBAGE\r\n\r\n")
+        await one.read_head()
+        body = json.loads(await one.read_all())
+    assert (one.status, one.headers["connection"]) == (400, "close")
+    assert one.headers["content-type"] == "application/problem+json"
+    assert (body["code"], body["request_id"]) == ("bad_request", one.headers["x-request-id"])
 
 
 async def test_no_prompt_reaches_the_log(breakable: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
