@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from service.settings import Settings
 from uploads.blobs import BlobStore
 from uploads.drafts import Drafts
+from uploads.files import Disk
 from uploads.intake import Stores
 from uploads.limits import UploadLimits
 from uploads.stores.disk import DiskBlobs
@@ -42,7 +43,8 @@ async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
 
 async def open_drafts(settings: Settings, stack: AsyncExitStack) -> Drafts:
     executor = stack.enter_context(ThreadPoolExecutor(FILE_THREADS, "files"))
-    drafts = Drafts(settings.data_dir / "drafts", executor, settings.uploads.free_disk_reserve_bytes)
+    disk = Disk(executor, settings.uploads.free_disk_reserve_bytes)
+    drafts = Drafts(settings.data_dir / "drafts", disk)
     await drafts.make()
     return drafts
 
@@ -61,7 +63,7 @@ async def open_database(settings: Settings, stack: AsyncExitStack) -> "Database"
 
 async def open_blobs(settings: Settings, drafts: Drafts, name: str) -> BlobStore:
     """Each owner of blobs has a folder of its own, so that its sweep sees no others."""
-    blobs = DiskBlobs(settings.data_dir / name, settings.data_dir / "lent", drafts.run)
+    blobs = DiskBlobs(settings.data_dir / name, settings.data_dir / "lent", drafts.disk)
     await blobs.make()
     return blobs
 

@@ -43,13 +43,13 @@ class Intake:
         self._budget.begin_file(declared_bytes)
         draft = await self._stores.drafts.open()
         self._drafts.append(draft)
-        content = await receive(stream, draft, self._stores.drafts, self._budget.take, label)
+        content = await receive(stream, draft, self._stores.drafts.disk, self._budget.take, label)
         self._uploads.append(made_upload(self._owner, label, content))
 
     async def commit(self) -> list[Upload]:
         """When it returns, the files and all that is known of them are durable."""
         for draft in self._drafts:
-            await draft.sync()
+            await draft.end()
         paths = {upload.sha256: draft.path for upload, draft in zip(self._uploads, self._drafts, strict=True)}
         return await file_away(self._stores, self._uploads, paths)
 

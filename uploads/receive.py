@@ -6,7 +6,8 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 
-from uploads.drafts import Draft, Drafts
+from uploads.drafts import Draft
+from uploads.files import Disk
 from uploads.media_types import HEAD_BYTES, TAIL_BYTES, media_type_of
 
 BLOCK_BYTES = 512 * 1024  # going to a thread then costs little beside the work there
@@ -14,7 +15,7 @@ BLOCK_BYTES = 512 * 1024  # going to a thread then costs little beside the work 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What was received whole; its bytes are on the disk only after `Draft.sync`."""
+    """What was received whole; its bytes are on the disk only after `Draft.end`."""
 
     size: int
     sha256: str
@@ -22,14 +23,14 @@ class Content:
 
 
 async def receive(
-    stream: AsyncIterable[bytes], draft: Draft, drafts: Drafts, take: Callable[[int], None], label: str
+    stream: AsyncIterable[bytes], draft: Draft, disk: Disk, take: Callable[[int], None], label: str
 ) -> Content:
     """`take` is told of every piece before it is used, and raises when it is too much."""
     digest = hashlib.sha256()
     size = 0
 
     async def store(block: bytes) -> None:
-        await asyncio.gather(draft.write(block), drafts.run(digest.update, block))
+        await asyncio.gather(draft.write(block), disk.run(digest.update, block))
 
     async with Blocks(store) as blocks:
         async for piece in stream:
@@ -37,7 +38,7 @@ async def receive(
             size += len(piece)
             await blocks.add(piece)
     head, tail = await draft.ends(HEAD_BYTES, TAIL_BYTES)
-    return Content(size, digest.hexdigest(), await drafts.run(media_type_of, head, tail, label))
+    return Content(size, digest.hexdigest(), await disk.run(media_type_of, head, tail, label))
 
 
 class Blocks:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uploads.blobs import BlobStore
-from uploads.drafts import open_locked, translated
+from uploads.files import open_locked, translated
 from uploads.jobs import JobResult, JobStore
 
 

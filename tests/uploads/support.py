@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from uploads.drafts import Drafts, make_folder
+from uploads.drafts import Drafts
+from uploads.files import Disk, make_folder
 from uploads.intake import Stores
 from uploads.limits import UploadLimits
 from uploads.stores.database import Database, open_database, sqlite_url
@@ -38,8 +39,8 @@ async def opened(folder: Path, url: str = "", limits: UploadLimits | None = None
 def stores_in(folder: Path, database: Database, executor: ThreadPoolExecutor, limits: UploadLimits) -> Stores:
     for name in ("drafts", "blobs", "lent"):
         make_folder(folder / name)
-    drafts = Drafts(folder / "drafts", executor, reserve_bytes=0)
-    return Stores(SqlUploadStore(database), DiskBlobs(folder / "blobs", folder / "lent", drafts.run), drafts, limits)
+    drafts = Drafts(folder / "drafts", Disk(executor, reserve_bytes=0))
+    return Stores(SqlUploadStore(database), DiskBlobs(folder / "blobs", folder / "lent", drafts.disk), drafts, limits)
 
 
 def files_in(folder: Path, *names: str) -> list[Path]:

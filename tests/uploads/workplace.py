@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from uploads.drafts import Drafts, make_folder
+from uploads.files import Disk, make_folder
 from uploads.jobs import Job, JobStore, new_job_id
 from uploads.results import Results
 from uploads.stores.database import open_database
@@ -69,9 +69,9 @@ async def workplace(url: str, folder: Path) -> AsyncIterator[Workplace]:
     with ThreadPoolExecutor(4) as executor:
         for name in ("results", "lent", "work"):
             await asyncio.to_thread(make_folder, folder / name)
-        run = Drafts(folder / "work", executor, 0).run
+        disk = Disk(executor, reserve_bytes=0)
         store = DatabaseJobStore(database)
-        yield Workplace(store, Results(DiskBlobs(folder / "results", folder / "lent", run), store), folder)
+        yield Workplace(store, Results(DiskBlobs(folder / "results", folder / "lent", disk), store), folder)
     await database.close()
 
 

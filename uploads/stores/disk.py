@@ -8,22 +8,24 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from io import FileIO
 from pathlib import Path
 
 import aiofiles
 
 from uploads.blobs import READ_BYTES, Known
-from uploads.drafts import (
+from uploads.drafts import names_nothing
+from uploads.errors import ContentUnavailable
+from uploads.files import (
     NO_FILES_LEFT,
-    Run,
+    Disk,
     as_upload_error,
     make_folder,
-    names_nothing,
+    open_plain,
     sweep,
     sync_folder,
     translated,
 )
-from uploads.errors import ContentUnavailable
 
 _log = logging.getLogger("headwater.uploads")
 
@@ -34,23 +36,25 @@ class DiskBlobs:
     A blob that is lent to a program gets a second name in `lent`, held by a shared lock, so that it outlives `remove`.
     """
 
-    def __init__(self, folder: Path, lent: Path, run: Run) -> None:
+    def __init__(self, folder: Path, lent: Path, disk: Disk) -> None:
         self._folder = folder
         self._lent = lent
-        self._run = run
+        self._disk = disk
 
     async def make(self) -> None:
         with translated():
-            await self._run(make_folder, self._folder)
-            await self._run(make_folder, self._lent)
+            await self._disk.run(make_folder, self._folder)
+            await self._disk.run(make_folder, self._lent)
 
     async def keep(self, path: Path, name: str) -> None:
         with translated():
-            await self._run(put_in_place, path, self._folder / name)
+            await self._disk.run(put_in_place, path, self._folder / name)
 
     async def read(self, name: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         with readable(name):
-            async with aiofiles.open(self._folder / name, "rb", buffering=0, opener=open_plain) as file:
+            async with aiofiles.open(
+                self._folder / name, "rb", buffering=0, opener=open_plain, executor=self._disk.executor
+            ) as file:
                 if os.fstat(file.fileno()).st_size < stop:
                     raise OSError(errno.ENODATA, "it is shorter than its upload")
                 await file.seek(start)
@@ -65,19 +69,21 @@ class DiskBlobs:
     async def open(self, name: str) -> AsyncIterator[Path]:
         path = self._lent / secrets.token_hex(16)
         with readable(name):
-            descriptor = await self._run(lend, self._folder / name, path)
+            held = await self._disk.run(lend, self._folder / name, path)
         try:
             yield path
         finally:
-            await self._run(give_back, descriptor, path)
+            await self._disk.run(give_back, held, path)
 
     async def remove(self, name: str) -> None:
         with translated():
-            await self._run(partial((self._folder / name).unlink, missing_ok=True))
+            await self._disk.run(partial((self._folder / name).unlink, missing_ok=True))
 
     async def sweep(self, known: Known) -> int:
         with translated():
-            return await sweep(self._folder, known, self._run) + await sweep(self._lent, names_nothing, self._run)
+            return await sweep(self._folder, known, self._disk.run) + await sweep(
+                self._lent, names_nothing, self._disk.run
+            )
 
     async def close(self) -> None:
         """Nothing is open between calls."""
@@ -88,23 +94,21 @@ def put_in_place(path: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def lend(path: Path, second_name: Path) -> int:
+def lend(path: Path, second_name: Path) -> FileIO:
     """The lock comes first: a sweep would take an unheld second name for a leftover."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    held = FileIO(path, "rb", opener=open_plain)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        fcntl.flock(held, fcntl.LOCK_SH)
         os.link(path, second_name, follow_symlinks=False)
     except BaseException:
-        os.close(descriptor)
+        held.close()
         raise
-    return descriptor
+    return held
 
 
-def give_back(descriptor: int, second_name: Path) -> None:
-    try:
+def give_back(held: FileIO, second_name: Path) -> None:
+    with held:
         second_name.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -116,7 +120,3 @@ def readable(name: str) -> Iterator[None]:
             raise as_upload_error(error) from error
         _log.error("blob %s cannot be read: %s", name, error)
         raise ContentUnavailable("The file's content cannot be read.") from error
-
-
-def open_plain(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
