@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypedDict
 from fastapi import FastAPI
 
 from service.drain import Drain
-from service.models.config import ModelEntry, load_models, pull_command
+from service.models.config import ModelEntry, language_models, pull_command
 from service.models.errors import ModelsError
 from service.models.registry import Loaded, Model, NotLoaded, Registry
 from service.models.store import ModelStore, PreparedModel
@@ -74,7 +74,7 @@ def entries_of(settings: Settings) -> dict[str, ModelEntry | None]:
     """The models to load. Raises `ModelsError`. The echo engine needs no entry."""
     if settings.engine == "echo":
         return {ECHO_MODEL: None}
-    return {name: entry for name, entry in load_models(settings.models).items() if entry.load}
+    return {**language_models(settings.models)}
 
 
 def load_in_background(

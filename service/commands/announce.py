@@ -10,7 +10,7 @@ from importlib.metadata import version
 from rich.console import Console
 
 from service.lifespan import Load, entries_of, load_predictor
-from service.models.config import ModelEntry, load_models
+from service.models.config import ModelEntry, language_models
 from service.models.store import ModelStore, PreparedModel
 from service.settings import Settings
 from streaming.predictor import Predictor
@@ -108,7 +108,7 @@ def model_lines(settings: Settings, context_tokens: dict[str, int]) -> list[str]
     if settings.engine == "echo":
         return ["default  repeats the prompt (the echo engine, no model)"]
     store = ModelStore(settings.models_dir)
-    entries = [entry for entry in load_models(settings.models).values() if entry.load]
+    entries = list(language_models(settings.models).values())
     found = [(entry.name, store.prepared(entry)) for entry in entries]
     return [described(model, context_tokens[name]) for name, model in found if model is not None]
 

@@ -80,14 +80,17 @@ def have_models(settings: "Settings", pull: bool) -> None:
     try:
         store = ModelStore(settings.models_dir)
         wanted = [entry for entry in load_models(settings.models).values() if entry.load]
-        missing = [entry.name for entry in wanted if store.prepared(entry) is None]
+        missing = [entry for entry in wanted if store.prepared(entry) is None]
     except ModelsError as error:
         fail(error.message, FAILED)
-    if missing and not pull:
-        command = pull_command(settings.models)
-        fail(f"not here yet: {', '.join(missing)}; run `{command}`, or serve with --pull", FAILED)
-    if missing:
-        models.pull(missing, settings.models, settings.models_dir)
+    names = [entry.name for entry in missing]
+    if missing and pull:
+        models.pull(names, settings.models, settings.models_dir)
+    elif missing:
+        told = f"not here yet: {', '.join(names)}; run `{pull_command(settings.models)}`, or serve with --pull"
+        if any(entry.kind == "language" for entry in missing):
+            fail(told, FAILED)
+        typer.echo(f"note: {told}; until then what needs it is not available", err=True)
 
 
 def fail(message: str, code: int) -> NoReturn:

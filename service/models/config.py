@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from service.models.errors import InvalidModels, UnknownModel
+from service.models.layout import ModelKind
 from service.models.reference import Reference, parse_reference
 
 Table: TypeAlias = dict[str, Any]
@@ -41,7 +42,7 @@ class ModelEntry(BaseModel):
     model_config = STRICT
 
     name: ModelName
-    kind: Literal["language"] = "language"
+    kind: ModelKind = "language"
     references: tuple[Reference, ...] = Field(min_length=1)
     file: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
     size_bytes: int | None = Field(default=None, ge=1)
@@ -66,6 +67,17 @@ def load_models(path: Path | None) -> dict[str, ModelEntry]:
     if not tables:
         raise InvalidModels(f"{path}: names no model; a model starts with a line such as [models.default]")
     return _entries(tables, path, _read(CATALOG))
+
+
+def language_models(path: Path | None) -> dict[str, ModelEntry]:
+    """Those that are loaded at the start; the others wait until somebody needs them."""
+    return {name: entry for name, entry in load_models(path).items() if entry.load and entry.kind == "language"}
+
+
+def first_of_kind(path: Path | None, kind: ModelKind) -> ModelEntry | None:
+    """The list's own model of this kind, else the built-in one."""
+    entries = [*load_models(path).values(), *load_catalog().values()]
+    return next((entry for entry in entries if entry.load and entry.kind == kind), None)
 
 
 def pull_command(path: Path | None, *names: str) -> str:

@@ -1,7 +1,10 @@
-"""Which files of a folder or repository make a text model: the layout of model hubs, no code, no pickles."""
+"""Which files of a folder or repository make a model of a kind: the layout of model hubs, no code, no pickles."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
+from typing import Literal, TypeAlias
+
+ModelKind: TypeAlias = Literal["language", "embedding", "image"]
 
 SAFETENSORS = "*.safetensors"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
@@ -17,11 +20,21 @@ LAYOUT = (
     "merges.txt",
     "*.jinja",
 )
+# What a kind has besides: an embedding model says in these how its tokens become one vector.
+BESIDES: Mapping[ModelKind, tuple[str, ...]] = {
+    "language": (),
+    "embedding": ("modules.json", "[0-9]_*/config.json"),
+    "image": (),
+}
 
 
-def model_files(names: Iterable[str]) -> list[str]:
-    """Those at the top that belong to the model. The manifest's own name is ours and never taken from elsewhere."""
-    return sorted(name for name in names if "/" not in name and _is_one(name, LAYOUT) and not _is_one(name, PICKLES))
+def model_files(names: Iterable[str], kind: ModelKind = "language") -> list[str]:
+    """Those that belong to the model, as paths in its folder. The manifest's own name is never taken from elsewhere."""
+    return sorted(name for name in names if _belongs(name, kind) and not _is_one(name, PICKLES))
+
+
+def _belongs(name: str, kind: ModelKind) -> bool:
+    return ("/" not in name and _is_one(name, LAYOUT)) or _is_one(name, BESIDES[kind])
 
 
 def has_safetensors(names: Iterable[str]) -> bool:

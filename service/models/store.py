@@ -91,8 +91,8 @@ class ModelStore:
 
         with _work_folder(self.models_dir / WORK / version, entry.sha256) as work:
             fetched = fetch(entry, fixed, work, progress)
-            facts = prepare(fetched.path, work / "prepared", progress)
-            sizes = {file.name: file.stat().st_size for file in sorted((work / "prepared").iterdir())}
+            facts = prepare(fetched.path, work / "prepared", progress, entry.kind)
+            sizes = _sizes(work / "prepared")
             manifest = Manifest(
                 format=PREPARED_FORMAT,
                 name=entry.name,
@@ -116,7 +116,7 @@ class ModelStore:
         """Everything reaches the disk under its temporary name; one rename makes it visible."""
         prepared, final = work / "prepared", self.models_dir / f"{manifest.name}-{manifest.version}"
         (prepared / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", "utf-8")
-        for path in (*prepared.iterdir(), prepared):
+        for path in (*prepared.glob("**/*"), prepared):
             _sync(path)
         if final.exists():  # damaged, or it would have been found
             final.rename(work / "damaged")
@@ -177,6 +177,11 @@ def _sweep(work_root: Path) -> None:
         if (descriptor := try_lock(path)) is not None:
             shutil.rmtree(work_root / version, ignore_errors=True)
             unlock(path, descriptor)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    files = sorted(file for file in folder.glob("**/*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
 
 
 def _remove(path: Path) -> None:

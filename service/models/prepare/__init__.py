@@ -12,11 +12,12 @@ from typing import Any
 
 from service.models.child import run_module
 from service.models.errors import PickledWeights, PrepareFailed, UnsupportedModel
-from service.models.layout import has_safetensors, model_files, pickles
+from service.models.layout import ModelKind, has_safetensors, model_files, pickles
 from service.models.progress import Progress
 
 GGUF_MAGIC = b"GGUF"
 WEIGHTS_SUFFIX = ".safetensors"
+WITH_TOKENIZER: tuple[ModelKind, ...] = ("language", "embedding")
 QUIET = {
     "TQDM_DISABLE": "1",
     "HF_HUB_OFFLINE": "1",  # everything is on this disk already
@@ -33,13 +34,15 @@ class Facts:
     dtype: str | None = None
 
 
-def prepare(fetched: Path, destination: Path, progress: Progress) -> Facts:
+def prepare(fetched: Path, destination: Path, progress: Progress, kind: ModelKind = "language") -> Facts:
     """Fills the new folder `destination`. Raises `PrepareFailed`."""
     destination.mkdir()
     if fetched.is_dir():
-        return _take_folder(fetched, destination, progress)
+        return _take_folder(fetched, destination, progress, kind)
     with fetched.open("rb") as file:
         magic = file.read(len(GGUF_MAGIC))
+    if kind != "language":
+        raise UnsupportedModel(f"{fetched.name} is one file; a model of kind {kind} is a folder with safetensors")
     if magic != GGUF_MAGIC:
         raise UnsupportedModel(f"{fetched.name} is no GGUF file; a source is a GGUF file or a folder with safetensors")
     alone = destination.with_name("gguf")  # transformers would also read a stranger's tokenizer beside the file
@@ -48,13 +51,14 @@ def prepare(fetched: Path, destination: Path, progress: Progress) -> Facts:
     return _convert("service.models.prepare.gguf", [str(alone / "model.gguf"), str(destination)], progress)
 
 
-def _take_folder(folder: Path, destination: Path, progress: Progress) -> Facts:
-    names = sorted(file.name for file in folder.iterdir() if file.is_file())
+def _take_folder(folder: Path, destination: Path, progress: Progress, kind: ModelKind) -> Facts:
+    names = sorted(file.relative_to(folder).as_posix() for file in folder.glob("**/*") if file.is_file())
     _check_names(folder, names)
     progress.step("linking the files")
-    for name in model_files(names):
+    for name in model_files(names, kind):
+        (destination / name).parent.mkdir(exist_ok=True)
         place((folder / name).resolve(), destination / name)
-    if "tokenizer.json" not in names:
+    if "tokenizer.json" not in names and kind in WITH_TOKENIZER:
         _convert("service.models.prepare.tokenizer", [str(destination)], progress)
     config = json.loads((folder / "config.json").read_text("utf-8"))
     return Facts(dtype=config.get("dtype") or config.get("torch_dtype"))

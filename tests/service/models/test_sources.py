@@ -239,6 +239,13 @@ def test_a_hub_gives_the_models_files_and_no_code_or_pickles(site: Site, tmp_pat
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == wanted
 
 
+def test_a_hub_gives_an_embedding_model_with_its_folders(site: Site, tmp_path: Path) -> None:
+    names = ["model.safetensors", "config.json", "modules.json", "1_Pooling/config.json", "onnx/config.json"]
+    site.add_repository("owner/tiny", {name: b"{}" for name in names})
+    folder = hub(site, tmp_path).fetch(Wanted(kind="embedding"), tmp_path / "part-0", SilentProgress())
+    assert files_below(folder) == sorted([*names[:-1], "1_Pooling"])
+
+
 @pytest.mark.parametrize(
     ("files", "file", "refusal"),
     [

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from service.models.config import ModelEntry
-from service.models.errors import Mismatch, NotAtSource, NotEnoughSpace
+from service.models.errors import Mismatch, NotAtSource, NotEnoughSpace, UnsupportedModel
 from service.models.progress import SilentProgress
 from service.models.reference import Reference
 from service.models.store import MANIFEST, WORK, ModelStore
 from tests.service.models.servers import Site, files_below
 from tests.service.models.tiny import folder_members, sha256, tarball, write_folder, write_gguf
+from tests.service.predictors.tiny_encoder import write_encoder
 
 ROOT = Path(__file__).parents[3]
 PULL = Path(__file__).with_name("pull_process.py")
@@ -286,3 +287,19 @@ def test_an_interrupt_removes_what_was_begun(local_sources: Site, store: ModelSt
         process.communicate(timeout=DEADLINE_S)
     assert process.returncode != 0
     assert leftovers(store) == []
+
+
+def test_an_embedding_model_keeps_what_says_how_to_pool(store: ModelStore, tmp_path: Path) -> None:
+    folder = write_encoder(tmp_path / "m")
+    entry = ModelEntry(name="vectors", kind="embedding", references=(Reference("file", str(folder)),))
+    model = store.pull(entry)
+    assert {"modules.json", "1_Pooling/config.json", "model.safetensors"} <= set(model.manifest.files)
+    assert (model.path / "1_Pooling/config.json").read_bytes() == (folder / "1_Pooling/config.json").read_bytes()
+    (model.path / "1_Pooling/config.json").unlink()
+    assert store.prepared(entry) is None
+
+
+def test_a_model_of_another_kind_is_no_single_file(store: ModelStore, tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "model.gguf")
+    with pytest.raises(UnsupportedModel, match="folder"):
+        store.pull(ModelEntry(name="vectors", kind="embedding", references=(Reference("file", str(path)),)))
