@@ -19,6 +19,7 @@ from service.routes import predict
 from service.settings import Settings
 from streaming import routes as streaming_routes
 from uploads import routes as uploads_routes
+from uploads import tus_routes
 
 DESCRIPTION = "A language model behind a plain EventSource. `docs/wire.md` says what stands in a stream."
 REFUSALS = errors.documented(400, 401, 404, 406, 413, 415, 422, 500, 503)
@@ -45,7 +46,8 @@ def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
         guards = [Depends(authenticate), Depends(refuse_broken_query), Depends(refuse_other_than_json)]
         app.include_router(router, dependencies=guards, responses=REFUSALS)
     guards = [Depends(authenticate), Depends(refuse_broken_query)]
-    app.include_router(uploads_routes.router, dependencies=guards, responses=FILE_REFUSALS)
+    for router in (uploads_routes.router, tus_routes.router):
+        app.include_router(router, dependencies=guards, responses=FILE_REFUSALS)
     return app
 
 

@@ -43,10 +43,12 @@ EXPOSED_HEADERS = (
     "tus-max-size",
     "tus-resumable",
     "tus-version",
+    "upload-defer-length",
     "upload-expires",
     "upload-length",
     "upload-metadata",
     "upload-offset",
+    "x-upload-id",
 )
 PROBES = ("/health", "/livez", "/readyz")  # asked several times a second while a model loads
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")

@@ -12,6 +12,7 @@ from uploads.drafts import Drafts
 from uploads.files import Disk
 from uploads.intake import Stores
 from uploads.limits import UploadLimits
+from uploads.parts import Parts
 from uploads.stores.disk import DiskBlobs
 from uploads.uploads import Uploads
 
@@ -38,7 +39,9 @@ async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
         database = await open_database(settings, stack)
         blobs = await open_blobs(settings, drafts, "blobs")
         stores = Stores(SqlUploadStore(database), blobs, drafts, limits_of(settings))
-        yield Storage(database, Uploads(stores))
+        parts = Parts(stores, settings.data_dir / "parts")
+        await parts.make()
+        yield Storage(database, Uploads(stores, parts))
 
 
 async def open_drafts(settings: Settings, stack: AsyncExitStack) -> Drafts:

@@ -18,7 +18,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("service", "streaming", "uploads")
 PROTOCOLS = ("streaming.engine", "streaming.log", "streaming.predictor")
 DOMAIN = (*PROTOCOLS, "streaming.generation", "streaming.events", "streaming.errors")
-EDGE = ("streaming.routes", "streaming.responses", "streaming.sse", "uploads.routes", "uploads.responses", "service")
+EDGE = (
+    *("streaming.routes", "streaming.responses", "streaming.sse"),
+    *("uploads.routes", "uploads.responses", "uploads.tus_routes"),
+    "service",
+)
 MODEL_LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "gguf")
 DISTRIBUTIONS = {
     "huggingface-hub": "huggingface_hub",

@@ -62,9 +62,9 @@ class Disk:
     async def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)
 
-    def refuse_full(self, descriptor: int) -> None:
+    def refuse_full(self, descriptor: int, coming_bytes: int = 0) -> None:
         found = os.fstatvfs(descriptor)
-        if found.f_bavail * found.f_frsize < self._reserve_bytes:
+        if found.f_bavail * found.f_frsize < self._reserve_bytes + coming_bytes:
             raise OSError(errno.ENOSPC, "less is free than uploads leave to others")
 
 
@@ -76,7 +76,7 @@ class GrowingFile:
         self._disk = disk
         self._file = file
         self._lock = os.dup(file.fileno())  # holds the lock, and the file for reading, when `file` is closed
-        self._unchecked = ROOM_CHECK_BYTES
+        self._unchecked = 0
 
     @classmethod
     async def open(cls, disk: Disk, path: Path, mode: Literal["x+b", "r+b"], opener: Callable[[str, int], int]) -> Self:
@@ -84,12 +84,16 @@ class GrowingFile:
             file = await aiofiles.open(path, mode, buffering=0, opener=opener, executor=disk.executor)
             return cls(disk, path, file)
 
+    async def refuse_if_full(self, coming_bytes: int) -> None:
+        with translated():
+            await self._disk.run(self._disk.refuse_full, self._lock, coming_bytes)
+
     async def write(self, block: bytes) -> None:
         with translated():
             self._unchecked += len(block)
             if self._unchecked >= ROOM_CHECK_BYTES:
                 self._unchecked = 0
-                await self._disk.run(self._disk.refuse_full, self._lock)
+                await self._disk.run(self._disk.refuse_full, self._lock, len(block))
             rest = memoryview(block)
             while rest:
                 rest = rest[await self._file.write(rest) :]
@@ -104,6 +108,11 @@ class GrowingFile:
         await self.sync()
         with translated():
             await self._file.close()
+
+    async def cut(self, size: int) -> None:
+        """Gives back the room of what stands behind, if anything does."""
+        with translated():
+            await self._disk.run(os.ftruncate, self._lock, size)
 
     async def ends(self, head_bytes: int, tail_bytes: int) -> tuple[bytes, bytes]:
         with translated():

@@ -3,14 +3,14 @@
 import secrets
 import time
 from collections.abc import AsyncIterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from uploads.blobs import BlobStore
 from uploads.drafts import Draft, Drafts
 from uploads.errors import StoreUnavailable, UploadsError
 from uploads.labels import label_of
-from uploads.limits import Budget, UploadLimits
+from uploads.limits import Budget, Traffic, UploadLimits
 from uploads.receive import Content, receive
 from uploads.records import MissingBlob, Upload, UploadStore, new_upload_id
 
@@ -21,6 +21,7 @@ class Stores:
     blobs: BlobStore
     drafts: Drafts
     limits: UploadLimits
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 class Intake:
@@ -43,6 +44,7 @@ class Intake:
         self._budget.begin_file(declared_bytes)
         draft = await self._stores.drafts.open()
         self._drafts.append(draft)
+        await draft.refuse_if_full(declared_bytes)
         content = await receive(stream, draft, self._stores.drafts.disk, self._budget.take, label)
         self._uploads.append(made_upload(self._owner, label, content))
 
@@ -102,3 +104,11 @@ async def file_away(
 async def remove_unknown(stores: Stores, names: list[str]) -> None:
     for name in set(names) - await stores.records.known_blobs(names):
         await stores.blobs.remove(name)
+
+
+async def discard(stores: Stores, upload_id: str, owner: str) -> bool:
+    """False when there is no such upload."""
+    removed = await stores.records.remove(upload_id, owner)
+    if removed is not None and removed.unused_blob is not None:
+        await stores.blobs.remove(removed.unused_blob)
+    return removed is not None

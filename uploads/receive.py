@@ -59,6 +59,11 @@ class Blocks:
         if self._size >= BLOCK_BYTES:
             await self._store_gathered()
 
+    async def flush(self) -> None:
+        if self._pieces:
+            await self._store_gathered()
+        await self._settle()
+
     async def _store_gathered(self) -> None:
         await self._settle()
         block = b"".join(self._pieces)
@@ -76,10 +81,8 @@ class Blocks:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if error is None and self._pieces:
-                await self._store_gathered()
             if error is None:
-                await self._settle()
+                await self.flush()
         finally:
             if self._storing is not None:
                 await asyncio.wait([self._storing])

@@ -8,6 +8,7 @@ from typing import Protocol
 
 ID_BYTES = 16
 _UPLOAD_ID = re.compile(r"u[0-9a-f]{32}")
+_PART_ID = re.compile(r"p[0-9a-f]{32}")
 _CURSOR = re.compile(r"(\d{1,12}\.\d{1,6})-(u[0-9a-f]{32})", re.ASCII)
 
 
@@ -111,8 +112,8 @@ class UploadStore(Protocol):
 
     async def find_part(self, part_id: str, owner: str) -> Part | None: ...
 
-    async def move_part(self, part: Part, received: int, length: int | None, expires_at: float) -> Part:
-        """Raises `OffsetMismatch` when it is not where the caller believes it is, or is gone."""
+    async def move_part(self, part: Part, moved: Part) -> None:
+        """Raises `OffsetMismatch` when the part is not where the caller believes it is, or is gone."""
 
     async def remove_part(self, part_id: str, owner: str) -> Part | None: ...
 
@@ -134,6 +135,14 @@ def new_upload_id() -> str:
 
 def is_upload_id(word: str) -> bool:
     return _UPLOAD_ID.fullmatch(word) is not None
+
+
+def new_part_id() -> str:
+    return "p" + secrets.token_hex(ID_BYTES)
+
+
+def is_part_id(word: str) -> bool:
+    return _PART_ID.fullmatch(word) is not None
 
 
 def parse_cursor(word: str) -> Cursor | None:

@@ -104,6 +104,7 @@ async def delete_upload(upload_id: str, backend: TheUploads, owner: TheOwner, _:
 
 
 async def keep_body(request: Request, backend: UploadsBackend, owner: str, filename: str | None) -> Upload:
+    backend.refuse_when_leaving()
     body = body_of(request, backend)
     async with backend.uploads.intake(owner) as intake:
         await intake.add(body, filename, declared_bytes(request))
@@ -112,6 +113,7 @@ async def keep_body(request: Request, backend: UploadsBackend, owner: str, filen
 
 
 async def keep_form(request: Request, backend: UploadsBackend, owner: str) -> list[Upload]:
+    backend.refuse_when_leaving()
     body = body_of(request, backend)
     async with backend.uploads.intake(owner) as intake:
         async for part in Multipart(body, request.headers["content-type"]):
@@ -125,8 +127,6 @@ async def keep_form(request: Request, backend: UploadsBackend, owner: str) -> li
 
 
 def body_of(request: Request, backend: UploadsBackend) -> Body:
-    """Everything that can be refused without the body is refused here: until it is read, a client sends none."""
-    backend.refuse_when_leaving()
     return Body(request.receive, backend.uploads.limits.idle_timeout_s)
 
 

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from uploads.errors import UnknownUpload, UploadsError
-from uploads.intake import Intake, Stores
-from uploads.limits import Budget, Traffic, UploadLimits
+from uploads.intake import Intake, Stores, discard
+from uploads.limits import Budget, UploadLimits
+from uploads.parts import Parts
 from uploads.records import Cursor, Upload, is_upload_id
 
 _log = logging.getLogger("headwater.uploads")
@@ -17,9 +18,9 @@ _log = logging.getLogger("headwater.uploads")
 class Uploads:
     """Used on one event loop. An `owner` sees and deletes only what is its own."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, parts: Parts) -> None:
         self._stores = stores
-        self._traffic = Traffic()
+        self.parts = parts
 
     @property
     def limits(self) -> UploadLimits:
@@ -35,9 +36,9 @@ class Uploads:
     @asynccontextmanager
     async def intake(self, owner: str) -> AsyncIterator[Intake]:
         """For several files that are kept together: `add` each, then `commit`."""
-        with self._traffic.one_more(self.limits):
+        with self._stores.traffic.one_more(self.limits):
             usage = await self._stores.records.usage(owner)
-            intake = Intake(self._stores, Budget(self.limits, usage, owner, self._traffic), owner)
+            intake = Intake(self._stores, Budget(self.limits, usage, owner, self._stores.traffic), owner)
             try:
                 yield intake
             finally:
@@ -66,17 +67,14 @@ class Uploads:
 
     async def delete(self, upload_id: str, owner: str) -> None:
         """Raises `UnknownUpload`. The bytes go with the last upload that has them."""
-        removed = await self._stores.records.remove(upload_id, owner) if is_upload_id(upload_id) else None
-        if removed is None:
+        if not is_upload_id(upload_id) or not await discard(self._stores, upload_id, owner):
             raise UnknownUpload("There is no upload of this id.")
-        if removed.unused_blob is not None:
-            await self._stores.blobs.remove(removed.unused_blob)
 
     async def wait_until_idle(self, within_s: float) -> None:
         """Returns when nothing is being received any more, or the time is up."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                await self._traffic.idle.wait()
+                await self._stores.traffic.idle.wait()
 
     async def sweep_forever(self, interval_s: float) -> None:
         while True:
@@ -88,7 +86,7 @@ class Uploads:
 
     async def sweep(self) -> int:
         """Removes what requests and processes that died have left behind."""
-        removed = await self._stores.drafts.sweep()
+        removed = await self._stores.drafts.sweep() + await self.parts.sweep()
         removed += await self._stores.blobs.sweep(self._stores.records.known_blobs)
         if removed:
             _log.info("removed %d files that were left behind", removed)

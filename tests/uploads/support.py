@@ -10,6 +10,7 @@ from uploads.drafts import Drafts
 from uploads.files import Disk, make_folder
 from uploads.intake import Stores
 from uploads.limits import UploadLimits
+from uploads.parts import Parts
 from uploads.stores.database import Database, open_database, sqlite_url
 from uploads.stores.disk import DiskBlobs
 from uploads.stores.records import SqlUploadStore
@@ -17,6 +18,7 @@ from uploads.uploads import Uploads
 
 OWNER = "me"
 DEADLINE_S = 20.0
+FOLDERS = ("drafts", "blobs", "lent", "parts")
 
 
 async def pieces(content: bytes, size: int = 10_000) -> AsyncIterator[bytes]:
@@ -31,20 +33,21 @@ async def opened(folder: Path, url: str = "", limits: UploadLimits | None = None
     database = await open_database(url or sqlite_url(folder / "headwater.db"))
     with ThreadPoolExecutor(4) as executor:
         try:
-            yield Uploads(stores_in(folder, database, executor, limits or UploadLimits()))
+            stores = stores_in(folder, database, executor, limits or UploadLimits())
+            yield Uploads(stores, Parts(stores, folder / "parts"))
         finally:
             await database.close()
 
 
 def stores_in(folder: Path, database: Database, executor: ThreadPoolExecutor, limits: UploadLimits) -> Stores:
-    for name in ("drafts", "blobs", "lent"):
+    for name in FOLDERS:
         make_folder(folder / name)
     drafts = Drafts(folder / "drafts", Disk(executor, reserve_bytes=0))
     return Stores(SqlUploadStore(database), DiskBlobs(folder / "blobs", folder / "lent", drafts.disk), drafts, limits)
 
 
 def files_in(folder: Path, *names: str) -> list[Path]:
-    return [path for name in names or ("drafts", "blobs", "lent") for path in sorted((folder / name).iterdir())]
+    return [path for name in names or FOLDERS for path in sorted((folder / name).iterdir())]
 
 
 async def gathered(stream: AsyncIterator[bytes]) -> bytes:

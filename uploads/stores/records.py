@@ -158,13 +158,11 @@ class SqlUploadStore:
             row = (await connection.execute(asked)).mappings().first()
         return Part(**row) if row else None
 
-    async def move_part(self, part: Part, received: int, length: int | None, expires_at: float) -> Part:
+    async def move_part(self, part: Part, moved: Part) -> None:
         there = (PARTS.c.id == part.id, PARTS.c.received == part.received, UNFINISHED)
-        moved = replace(part, received=received, length=length, expires_at=expires_at)
         async with self._database.write() as connection:
             if not (await connection.execute(update(PARTS).where(*there).values(asdict(moved)))).rowcount:
                 raise OffsetMismatch("The upload is not where it was any more.")
-        return moved
 
     async def remove_part(self, part_id: str, owner: str) -> Part | None:
         part = await self.find_part(part_id, owner)
