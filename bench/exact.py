@@ -20,9 +20,9 @@ from service.models.config import load_catalog
 from service.models.store import ModelStore
 from service.settings import default_models_dir
 from streaming.engines.torch.engine import TorchEngine
+from streaming.engines.torch.general import open_model
 from streaming.engines.torch.load import open_parts, start_engine
 from streaming.engines.torch.settings import MIB, TorchSettings
-from streaming.engines.torch.weights import open_model
 from streaming.events import Delta
 from streaming.generation import Generation, Sampling
 from tests.streaming.engines.torch.support import WaitableLog, make_generation, run_alone, shown_text

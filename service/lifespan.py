@@ -151,6 +151,7 @@ def load_torch(entry: ModelEntry, prepared: PreparedModel, settings: Settings) -
         background_share=settings.background_share,
         kv_cache_bytes=settings.kv_cache_mib * MIB,
         prefill_chunk_tokens=settings.prefill_chunk_tokens,
+        dense_copy_max_bytes=settings.dense_copy_max_mib * MIB,
         default_max_tokens=defaults.pop("max_tokens", settings.default_max_tokens),
         threads=settings.threads,
         device=settings.device,

@@ -163,6 +163,11 @@ class Settings(BaseSettings):
     )
     kv_cache_mib: int = Field(default=1024, ge=16, description="Memory for attention caches, for each model.")
     prefill_chunk_tokens: int = Field(default=128, ge=1, le=65_536, description="Prompt tokens read in one step.")
+    dense_copy_max_mib: int = Field(
+        default=1024,
+        ge=0,
+        description="The largest dense copy of a 4-bit model's weights, kept to read prompts several times as fast.",
+    )
     default_max_tokens: int = Field(
         default=512, ge=1, le=1_048_576, description="The longest answer when a request does not say."
     )

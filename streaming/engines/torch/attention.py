@@ -65,6 +65,10 @@ class StepLayout:
     calls: list[Call]
     places: torch.Tensor
     """Where in the arena the keys and values of each packed row are written."""
+    decode_rows: int
+    """They come first; the rows after them read prompts."""
+    padding: int
+    """Rows at the end that belong to no sequence."""
 
 
 def decode_calls(spans: Rows[Span]) -> list[Call]:
@@ -103,6 +107,25 @@ def prefill_calls(span: Span, first_row: int) -> list[Call]:
     return calls
 
 
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How much a query takes of each key, where models differ."""
+
+    scaling: float | None = None
+    sliding_window: int | None = None
+    softcap: float | None = None
+
+    def weigh(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if not self.softcap:
+            return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=self.scaling)
+        scaling = self.scaling if self.scaling is not None else q.shape[-1] ** -0.5
+        scores = torch.tanh(torch.matmul(q, k.transpose(-1, -2)) * scaling / self.softcap) * self.softcap + mask
+        return torch.matmul(torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype), v)
+
+
+PLAIN = Scores()
+
+
 class PackedAttention:
     """Holds the layout of the step that runs now. Used by the owner thread alone."""
 
@@ -112,6 +135,11 @@ class PackedAttention:
 
     def begin(self, layout: StepLayout) -> None:
         self._layout = layout
+
+    @property
+    def decode_rows(self) -> int:
+        assert self._layout is not None  # noqa: S101
+        return self._layout.decode_rows
 
     def attend(  # noqa: PLR0917  the interface is transformers'
         self,
@@ -126,30 +154,34 @@ class PackedAttention:
         **_: Any,
     ) -> tuple[torch.Tensor, None]:
         """`query` is [1, heads, rows, size]; the answer is [1, rows, heads, size] and no attention weights."""
+        rows = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+        scores = Scores(scaling, sliding_window, softcap)
+        return self.attend_rows(module.layer_idx, *rows, scores=scores).unsqueeze(0), None  # type: ignore[arg-type]
+
+    def attend_rows(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scores: Scores = PLAIN
+    ) -> torch.Tensor:
+        """Everything is [rows, heads, size]. Stores the keys and values, then lets each row see its own sequence."""
         layout = self._layout
         assert layout is not None  # noqa: S101
-        keys, values = self._cache.write(module.layer_idx, layout.places, key[0], value[0])  # type: ignore[arg-type]
-        heads, rows = query.shape[1], query.shape[2]
-        out = query.new_zeros((rows, heads, value.shape[-1]))
+        keys, values = self._cache.write(layer, layout.places, key.transpose(0, 1), value.transpose(0, 1))
+        results = []
         for call in layout.calls:
-            q = _queries(query[0, :, call.first : call.last], call, kv_heads=key.shape[1])
-            k, v = _view(keys, call), _view(values, call)
-            mask = call.mask(sliding_window, heads // key.shape[1], query)
-            result = (
-                _softcapped(q, k, v, mask, scaling=scaling, softcap=softcap)
-                if softcap
-                else scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)
-            )
-            out[call.first : call.last] = _rows(result, call, heads)
-        return out.unsqueeze(0), None
+            q = _queries(query[call.first : call.last], call, kv_heads=key.shape[1])
+            mask = call.mask(scores.sliding_window, query.shape[1] // key.shape[1], query)
+            result = scores.weigh(q, _view(keys, call), _view(values, call), mask)
+            results.append(_rows(result, call, query.shape[1]))
+        if layout.padding:
+            results.append(query.new_zeros((layout.padding, query.shape[1], value.shape[-1])))
+        return results[0] if len(results) == 1 else torch.cat(results)
 
 
 def _queries(query: torch.Tensor, call: Call, kv_heads: int) -> torch.Tensor:
-    """[heads, rows, size] -> [count, kv heads, group rows, size]: the heads that share a key head become rows."""
-    heads, rows, size = query.shape
+    """[rows, heads, size] -> [count, kv heads, group rows, size]: the heads that share a key head become rows."""
+    rows, heads, size = query.shape
     if call.is_decode:
-        return query.transpose(0, 1).reshape(rows, kv_heads, heads // kv_heads, size)
-    return query.reshape(1, kv_heads, heads // kv_heads * rows, size)
+        return query.reshape(rows, kv_heads, heads // kv_heads, size)
+    return query.transpose(0, 1).reshape(1, kv_heads, heads // kv_heads * rows, size)
 
 
 def _rows(result: torch.Tensor, call: Call, heads: int) -> torch.Tensor:
@@ -166,11 +198,3 @@ def _view(cache: torch.Tensor, call: Call) -> torch.Tensor:
     return cache.as_strided(
         (call.count, kv_heads, call.length, size), (call.stride * size, places * size, size, 1), call.start * size
     )
-
-
-def _softcapped(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, *, scaling: float | None, softcap: float
-) -> torch.Tensor:
-    scores = torch.matmul(q, k.transpose(-1, -2)) * (scaling if scaling is not None else q.shape[-1] ** -0.5)
-    scores = torch.tanh(scores / softcap) * softcap + mask
-    return torch.matmul(torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype), v)

@@ -1,8 +1,10 @@
 """The keys and values of every running and remembered sequence: one tensor pair per layer, laid out by the arena."""
 
+import math
+import mmap
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from streaming.engines.torch.arena import Region
@@ -19,8 +21,12 @@ class LayerShape:
         return self.heads * (self.key_size + self.value_size)
 
 
+def bytes_per_token(shapes: Mapping[int, LayerShape], dtype: torch.dtype) -> int:
+    return sum(shape.values_per_token for shape in shapes.values()) * dtype.itemsize
+
+
 class KeyValueCache:
-    def __init__(self, shapes: dict[int, LayerShape], places: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, shapes: Mapping[int, LayerShape], places: int, dtype: torch.dtype, device: torch.device) -> None:
         self._layers = {
             index: (
                 _zeros((shape.heads, places, shape.key_size), dtype, device),
@@ -51,8 +57,13 @@ class KeyValueCache:
 
 
 def _zeros(shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Zeros that cost no memory until they are written: numpy asks the system for fresh pages, torch writes them."""
+    """Zeros that cost no memory until they are written.
+
+    In small pages: in huge ones the first token of each layer and head would make the system clear two megabytes.
+    """
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
-    raw = np.zeros(int(np.prod(shape)) * dtype.itemsize, dtype=np.uint8)
-    return torch.from_numpy(raw).view(dtype).view(shape)
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)

@@ -1,5 +1,6 @@
 """Opens a prepared model folder and starts its engine. Runs in a thread; takes the imports of torch with it."""
 
+import json
 import os
 import queue
 from concurrent.futures import ThreadPoolExecutor
@@ -8,22 +9,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from streaming.engines.torch.engine import TorchEngine
+from streaming.engines.torch.llama import open_llama, understood
 from streaming.engines.torch.output import Decoder
 from streaming.engines.torch.predictor import LanguagePredictor
-from streaming.engines.torch.probe import make_runner
+from streaming.engines.torch.products import Format
 from streaming.engines.torch.runner import Runner
 from streaming.engines.torch.sampler import Sampler
 from streaming.engines.torch.scheduler import Scheduler
 from streaming.engines.torch.settings import TorchSettings
-from streaming.engines.torch.weights import choose_dtype, open_model
+from streaming.engines.torch.weights import choose_dtype
 from streaming.engines.torch.worker import Inbox, Worker
 from streaming.errors import EngineDown
 
 TOKENIZER_THREADS = 2
+GENERIC_TOKENIZERS = {"TokenizersBackend", "PreTrainedTokenizerFast"}
+"""Classes of transformers that add nothing to what tokenizer.json says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a model tells of itself, however it is run."""
+
+    runner: Runner
+    trained_context: int | None
+    vocabulary: int
+    end_tokens: int | list[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +70,16 @@ def open_parts(path: Path, settings: TorchSettings) -> Parts:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    transformers_logging.disable_progress_bar()
-    device = _device(settings.device)
-    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    dtype = choose_dtype(settings.dtype, device)
-    model = open_model(path, dtype=dtype, device=device, quantized=_is_quantized(settings))
-    runner = make_runner(model, settings.kv_cache_bytes)
+    opened = _open(path, settings)
+    tokenizer = _open_tokenizer(path)
+    limits = (opened.trained_context, settings.max_context_tokens, opened.runner.capacity_tokens)
     return Parts(
         tokenizer=tokenizer,
-        runner=runner,
-        sampler=Sampler(_end_tokens(model, tokenizer)),
+        runner=opened.runner,
+        sampler=Sampler(_end_tokens(opened, tokenizer)),
         decoder=_decoder(tokenizer),
-        context_tokens=_context_tokens(model, settings, runner.capacity_tokens),
-        vocabulary=model.get_output_embeddings().weight.shape[0],
+        context_tokens=min(limit for limit in limits if limit),
+        vocabulary=opened.vocabulary,
     )
 
 
@@ -109,21 +118,55 @@ def _device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def _is_quantized(settings: TorchSettings) -> bool:
-    return settings.quantization != "none" and settings.dtype != "float32"
+def _open(path: Path, settings: TorchSettings) -> Opened:
+    """float32 is the exact mode: it always runs transformers' own code."""
+    device = _device(settings.device)
+    dtype = choose_dtype(settings.dtype, device)
+    quantized = settings.quantization != "none" and settings.dtype != "float32"
+    config = _read_json(path / "config.json")
+    shape = understood(config)
+    if shape is None or dtype == torch.float32:
+        return _open_general(path, dtype, device, quantized=quantized, kv_cache_bytes=settings.kv_cache_bytes)
+    has_dense_copy = shape.linear_parameters * dtype.itemsize <= settings.dense_copy_max_bytes
+    run_as = Format(dtype, device, quantized=quantized, has_dense_copy=has_dense_copy)
+    runner = open_llama(path, shape, run_as, settings.kv_cache_bytes)
+    generation = _read_json(path / "generation_config.json") or config
+    return Opened(runner, shape.positions, config["vocab_size"], generation.get("eos_token_id"))
 
 
-def _context_tokens(model: Any, settings: TorchSettings, capacity_tokens: int) -> int:
-    trained = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
-    limits = [trained, settings.max_context_tokens, capacity_tokens]
-    return min(limit for limit in limits if limit)
+def _open_general(
+    path: Path, dtype: torch.dtype, device: torch.device, *, quantized: bool, kv_cache_bytes: int
+) -> Opened:
+    from streaming.engines.torch.general import open_model  # noqa: PLC0415  transformers' modelling code takes seconds
+    from streaming.engines.torch.probe import make_runner  # noqa: PLC0415
+
+    model = open_model(path, dtype=dtype, device=device, quantized=quantized)
+    return Opened(
+        runner=make_runner(model, kv_cache_bytes),
+        trained_context=getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None),
+        vocabulary=model.get_output_embeddings().weight.shape[0],
+        end_tokens=model.generation_config.eos_token_id if model.generation_config else None,
+    )
 
 
-def _end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
+def _open_tokenizer(path: Path) -> Any:
+    """`AutoTokenizer` only where it would choose a class with rules of its own: its import takes a second."""
+    if _read_json(path / "tokenizer_config.json").get("tokenizer_class") in GENERIC_TOKENIZERS:
+        from transformers import PreTrainedTokenizerFast as Tokenizer  # noqa: PLC0415
+    else:
+        from transformers import AutoTokenizer as Tokenizer  # noqa: PLC0415
+    return Tokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Empty when there is no such file."""
+    content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return content
+
+
+def _end_tokens(opened: Opened, tokenizer: Any) -> tuple[int, ...]:
     """What the model's generation settings name, else the tokenizer's end of text."""
-    configured = model.generation_config.eos_token_id if model.generation_config else None
-    if configured is None:
-        configured = tokenizer.eos_token_id
+    configured = opened.end_tokens if opened.end_tokens is not None else tokenizer.eos_token_id
     if configured is None:
         return ()
     return tuple(configured) if isinstance(configured, list) else (configured,)

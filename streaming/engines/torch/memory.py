@@ -1,9 +1,11 @@
 """Gives each running sequence its region of the cache, and fills it with a beginning that is already known."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from streaming.engines.torch.arena import Arena, Region, round_up
-from streaming.engines.torch.cache import KeyValueCache
+import torch
+
+from streaming.engines.torch.arena import BLOCK_TOKENS, Arena, Region, round_up
+from streaming.engines.torch.cache import KeyValueCache, LayerShape, bytes_per_token
 from streaming.engines.torch.prefixes import Prefixes
 from streaming.engines.torch.sequence import Sequence
 
@@ -68,3 +70,11 @@ class CacheMemory:
             self._arena.free(evicted)
             region = self._arena.allocate(tokens)
         return region
+
+
+def open_memory(
+    shapes: Mapping[int, LayerShape], kv_cache_bytes: int, dtype: torch.dtype, device: torch.device
+) -> CacheMemory:
+    """As many tokens as the budget holds, and a few blocks at least."""
+    arena = Arena(max(kv_cache_bytes // bytes_per_token(shapes, dtype), 3 * BLOCK_TOKENS))
+    return CacheMemory(arena, KeyValueCache(shapes, arena.capacity_tokens, dtype, device))

@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 
-from streaming.engines.torch.arena import BLOCK_TOKENS, Arena
 from streaming.engines.torch.attention import PackedAttention
-from streaming.engines.torch.cache import KeyValueCache, LayerShape
-from streaming.engines.torch.memory import CacheMemory
+from streaming.engines.torch.cache import LayerShape, bytes_per_token
+from streaming.engines.torch.memory import open_memory
 from streaming.engines.torch.runner import PackedRunner, Runner
 from streaming.engines.torch.scheduler import Span
 from streaming.engines.torch.sequence import Clock, Sequence
@@ -38,16 +37,16 @@ def make_runner(model: Any, kv_cache_bytes: int) -> Runner:
     reason = _obstacle(model)
     if reason is None:
         original = model.config._attn_implementation
-        reference = _reference(model)
-        runner, bytes_per_token = _packed(model, kv_cache_bytes)
-        if _agrees(runner, reference, model):
+        reference = reference_of(model)
+        runner, token_bytes = _packed(model, kv_cache_bytes)
+        if agrees(runner, reference, model):
             return runner
         model.set_attn_implementation(original)
         reason = "its packed attention does not give the model's own numbers"
     else:
-        bytes_per_token = _estimated_bytes_per_token(model)
+        token_bytes = _estimated_bytes_per_token(model)
     logger.warning("%s runs one sequence at a time: %s", type(model).__name__, reason)
-    return SequentialRunner(model, kv_cache_bytes // bytes_per_token)
+    return SequentialRunner(model, kv_cache_bytes // token_bytes)
 
 
 def _obstacle(model: Any) -> str | None:
@@ -67,6 +66,22 @@ def _rope_types(parameters: dict[str, Any]) -> list[str]:
     return [table.get("rope_type", "default") for table in nested or [parameters]]
 
 
+class TransformersNetwork:
+    """`streaming.engines.torch.runner.Network` over a model of transformers."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.device: torch.device = model.device
+        self.dtype: torch.dtype = model.dtype
+
+    def __call__(self, tokens: torch.Tensor, positions: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        output = self._model(
+            input_ids=tokens.unsqueeze(0), position_ids=positions.unsqueeze(0), use_cache=False, logits_to_keep=keep
+        )
+        logits: torch.Tensor = output.logits[0]
+        return logits
+
+
 class _ShapeRecorder:
     """An attention that only notes each layer's shapes; its numbers are thrown away."""
 
@@ -84,12 +99,11 @@ def _packed(model: Any, kv_cache_bytes: int) -> tuple[PackedRunner, int]:
     recorder = _ShapeRecorder()
     _use_attention(model, recorder.attend)
     _run(model, [0, 1, 2, 3])
-    bytes_per_token = sum(shape.values_per_token for shape in recorder.shapes.values()) * model.dtype.itemsize
-    arena = Arena(max(kv_cache_bytes // bytes_per_token, 3 * BLOCK_TOKENS))
-    cache = KeyValueCache(recorder.shapes, arena.capacity_tokens, model.dtype, model.device)
-    attention = PackedAttention(cache)
+    memory = open_memory(recorder.shapes, kv_cache_bytes, model.dtype, model.device)
+    attention = PackedAttention(memory.cache)
     _use_attention(model, attention.attend)
-    return PackedRunner(model, attention, CacheMemory(arena, cache)), bytes_per_token
+    runner = PackedRunner(TransformersNetwork(model), attention, memory)
+    return runner, bytes_per_token(recorder.shapes, model.dtype)
 
 
 def _use_attention(model: Any, function: Any) -> None:
@@ -109,11 +123,11 @@ def _run(model: Any, tokens: list[int]) -> torch.Tensor:
     return logits
 
 
-def _reference(model: Any) -> torch.Tensor:
+def reference_of(model: Any) -> torch.Tensor:
     return _run(model, _probe_tokens(model))[PROBE_SPLIT - 1 :].float()
 
 
-def _agrees(runner: PackedRunner, reference: torch.Tensor, model: Any) -> bool:
+def agrees(runner: PackedRunner, reference: torch.Tensor, model: Any) -> bool:
     """Read a prompt in two pieces, then decode the rest beside another sequence, comparing each step's logits."""
     tokens = _probe_tokens(model)
     probe, other = _sequence(tokens[:PROBE_SPLIT]), _sequence(tokens[:33])

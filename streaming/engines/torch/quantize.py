@@ -4,6 +4,8 @@ The weights stay as the model file has them: nothing is quantised a second time.
 kernel in bfloat16; a row's result does not depend on the other rows.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,32 +16,56 @@ OUTPUT_MULTIPLE = 16
 """The kernel works on blocks of this many outputs."""
 
 
-def unpack(q4: torch.Tensor) -> torch.Tensor:
-    """[outputs, inputs / 2] with two weights a byte, low half first -> [outputs, inputs] of 0 to 15."""
-    return torch.stack((q4 & 15, q4 >> 4), dim=-1).flatten(1)
+@dataclass(frozen=True, slots=True)
+class Q4_1:
+    """A weight of [outputs, inputs]: two 4-bit values a byte, low half first; a scale and a minimum for each group."""
+
+    packed: torch.Tensor
+    scale: torch.Tensor
+    minimum: torch.Tensor
+
+    @property
+    def outputs(self) -> int:
+        return self.packed.shape[0]
+
+    @property
+    def inputs(self) -> int:
+        return self.packed.shape[1] * 2
+
+    def values(self) -> torch.Tensor:
+        """[outputs, inputs] of 0 to 15."""
+        return torch.stack((self.packed & 15, self.packed >> 4), dim=-1).flatten(1)
 
 
-def dequantize(q4: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    weights = unpack(q4).to(torch.float32).view(q4.shape[0], -1, GROUP)
-    weights = torch.addcmul(minimum.float().unsqueeze(-1), weights, scale.float().unsqueeze(-1))
-    return weights.flatten(1).to(dtype)
+def stack(weights: Sequence[Q4_1]) -> Q4_1:
+    """One weight with the outputs of all, in their order."""
+    packed, scale, minimum = (
+        torch.cat([getattr(weight, part) for weight in weights]) for part in ("packed", "scale", "minimum")
+    )
+    return Q4_1(packed, scale, minimum)
 
 
-def can_run(outputs: int, inputs: int, dtype: torch.dtype, device: torch.device) -> bool:
-    return device.type == "cpu" and dtype == torch.bfloat16 and outputs % OUTPUT_MULTIPLE == 0 and inputs % GROUP == 0
+def dequantize(weight: Q4_1, dtype: torch.dtype) -> torch.Tensor:
+    values = weight.values().view(weight.outputs, -1, GROUP)
+    spread = (values * weight.scale.float().unsqueeze(-1)).add_(weight.minimum.float().unsqueeze(-1))
+    return spread.flatten(1).to(dtype)
+
+
+def can_run(weight: Q4_1, dtype: torch.dtype, device: torch.device) -> bool:
+    fits = weight.outputs % OUTPUT_MULTIPLE == 0 and weight.inputs % GROUP == 0
+    return fits and device.type == "cpu" and dtype == torch.bfloat16
 
 
 class Int4Linear(torch.nn.Module):
-    def __init__(
-        self, q4: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor, bias: torch.nn.Parameter | None
-    ) -> None:
+    def __init__(self, weight: Q4_1, bias: torch.nn.Parameter | None = None) -> None:
         super().__init__()
-        self.in_features, self.out_features = scale.shape[1] * GROUP, q4.shape[0]
+        self.in_features, self.out_features = weight.inputs, weight.outputs
         self.bias = bias
-        weight = torch.ops.aten._convert_weight_to_int4pack_for_cpu(unpack(q4).to(torch.int32), 1)
-        zero = minimum.float() + ZERO_POINT * scale.float()  # the kernel computes (q - 8) * scale + zero
-        scales = torch.stack((scale.float(), zero), dim=-1).to(torch.bfloat16).transpose(0, 1).contiguous()
-        self.register_buffer("weight", weight, persistent=False)
+        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(weight.values().to(torch.int32), 1)
+        scale = weight.scale.float()
+        zero = weight.minimum.float() + ZERO_POINT * scale  # the kernel computes (value - 8) * scale + zero
+        scales = torch.stack((scale, zero), dim=-1).to(torch.bfloat16).transpose(0, 1).contiguous()
+        self.register_buffer("weight", packed, persistent=False)
         self.register_buffer("scales", scales, persistent=False)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:

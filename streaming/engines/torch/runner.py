@@ -1,4 +1,4 @@
-"""Computes one step: the next tokens of many sequences in one forward pass of transformers' own modelling code.
+"""Computes one step: the next tokens of many sequences in one forward pass.
 
 The tokens of all spans are packed into one row. Everything but attention treats them as independent; attention is
 ours and keeps them apart (`attention.py`). When a pass raises, its spans are run again one by one, so only the one
@@ -8,7 +8,7 @@ that is to blame fails.
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -45,13 +45,25 @@ class Runner(Protocol):
     def step(self, spans: list[Span]) -> StepResult: ...
 
 
+class Network(Protocol):
+    """A model's layers: packed rows of tokens at their positions in, logits of the rows `keep` out."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def __call__(self, tokens: torch.Tensor, positions: torch.Tensor, keep: torch.Tensor) -> torch.Tensor: ...
+
+
 class PackedRunner:
-    def __init__(self, model: Any, attention: PackedAttention, memory: CacheMemory) -> None:
-        self._model = model
+    def __init__(self, network: Network, attention: PackedAttention, memory: CacheMemory) -> None:
+        self._network = network
         self._attention = attention
         self._memory = memory
-        self._device = model.device
-        self._row_multiple = FLOAT32_ROWS if model.dtype == torch.float32 and self._device.type == "cpu" else 1
+        self._device = network.device
+        self._row_multiple = FLOAT32_ROWS if network.dtype == torch.float32 and self._device.type == "cpu" else 1
 
     @property
     def capacity_tokens(self) -> int:
@@ -78,18 +90,15 @@ class PackedRunner:
         padding = -len(tokens) % self._row_multiple
         self._attention.begin(self._layout(ordered, padding))
         wanted, rows = _wanted_rows(ordered)
-        logits = self._model(
-            input_ids=self._row(tokens + [0] * padding),
-            position_ids=self._row(positions + [0] * padding),
-            use_cache=False,
-            logits_to_keep=self._keep(rows),
-        ).logits[0]
+        logits = self._network(
+            self._tensor(tokens + [0] * padding), self._tensor(positions + [0] * padding), self._keep(rows)
+        )
         return StepResult(spans=wanted, logits=logits[: len(rows)] if rows else None)
 
     def _keep(self, rows: list[int]) -> torch.Tensor:
         """Rows whose logits are computed; at least one, which is then ignored."""
         count = round_up(max(len(rows), 1), self._row_multiple)
-        return torch.tensor(rows + [0] * (count - len(rows)), device=self._device)
+        return self._tensor(rows + [0] * (count - len(rows)))
 
     def _layout(self, spans: list[Span], padding: int) -> StepLayout:
         decoding = [span for span in spans if span.is_decode]
@@ -104,10 +113,10 @@ class PackedRunner:
             for position in range(span.start, span.end)
         ]
         places.extend(range(self._memory.scratch.start, self._memory.scratch.start + padding))
-        return StepLayout(calls, torch.tensor(places, device=self._device))
+        return StepLayout(calls, self._tensor(places), len(decoding), padding)
 
-    def _row(self, values: list[int]) -> torch.Tensor:
-        return torch.tensor([values], device=self._device)
+    def _tensor(self, values: list[int]) -> torch.Tensor:
+        return torch.tensor(values, device=self._device)
 
 
 def _wanted_rows(spans: list[Span]) -> tuple[list[Span], list[int]]:

@@ -48,24 +48,32 @@ class Sampler:
                 choices.append(NonFiniteLogits("The model computed numbers that are not finite."))
                 continue
             try:
-                token = greedy[row] if self._is_plain(sequence) else self._choose_row(logits[row], sequence)
+                is_plain = self._is_plain(sequence, greedy[row])
+                token = greedy[row] if is_plain else self._choose_row(logits[row], sequence)
                 choices.append(_with_logprobs(token, logits[row], sequence))
             except Exception as error:  # noqa: BLE001  one row must not end the others
                 choices.append(error)
         return choices
 
-    def _is_plain(self, sequence: Sequence) -> bool:
-        return sequence.generation.sampling.temperature == 0 and not self._is_edited(sequence)
+    def _is_plain(self, sequence: Sequence, best: int) -> bool:
+        """Whether the best token is the choice as it stands."""
+        is_allowed = best not in self.end_tokens or not self._must_go_on(sequence)
+        return sequence.generation.sampling.temperature == 0 and not self._is_weighed(sequence) and is_allowed
 
     def _is_edited(self, sequence: Sequence) -> bool:
+        return self._is_weighed(sequence) or self._must_go_on(sequence)
+
+    def _is_weighed(self, sequence: Sequence) -> bool:
         sampling = sequence.generation.sampling
         return (
             sampling.repetition_penalty != 1
             or sampling.presence_penalty != 0
             or sampling.frequency_penalty != 0
             or bool(sampling.logit_bias)
-            or sequence.completion_tokens < sequence.generation.min_tokens
         )
+
+    def _must_go_on(self, sequence: Sequence) -> bool:
+        return sequence.completion_tokens < sequence.generation.min_tokens
 
     def _choose_row(self, row: torch.Tensor, sequence: Sequence) -> int:
         sampling = sequence.generation.sampling
@@ -88,7 +96,7 @@ class Sampler:
                 row[token] -= sampling.presence_penalty + count * sampling.frequency_penalty
         for token, bias in sampling.logit_bias:
             row[token] += bias
-        if sequence.completion_tokens < sequence.generation.min_tokens and self.end_tokens:
+        if self._must_go_on(sequence) and self.end_tokens:
             row[list(self.end_tokens)] = -math.inf
         return row
 

@@ -16,6 +16,8 @@ class TorchSettings:
     """Slots that background generations may take; one is always left to the others."""
     background_share: float = 0.25
     """Tokens computed for background generations for each one of the others, while others run."""
+    dense_copy_max_bytes: int = 1024 * MIB
+    """A 4-bit model reads prompts several times as fast with a dense copy of its weights; how large it may be."""
     default_max_tokens: int = 512
     max_context_tokens: int | None = None
     threads: int | None = None

@@ -10,11 +10,13 @@ import torch
 from service.models.config import load_catalog
 from service.models.store import ModelStore
 from service.settings import default_models_dir
+from streaming.engines.torch.general import open_model
+from streaming.engines.torch.llama import Llama
 from streaming.engines.torch.load import Parts, open_parts
 from streaming.engines.torch.quantize import Int4Linear
 from streaming.engines.torch.runner import PackedRunner
 from streaming.engines.torch.settings import MIB, TorchSettings
-from streaming.engines.torch.weights import choose_dtype, open_model
+from streaming.engines.torch.weights import choose_dtype
 from streaming.generation import Sampling
 from tests.streaming.engines.torch.support import EXACT, make_generation, run_all, run_alone, running, shown_text
 
@@ -79,8 +81,10 @@ def test_the_default_format_keeps_the_files_own_4_bit_weights(folder: Path) -> N
         pytest.skip("this processor has no bfloat16 product: auto is float32 here")
     parts = open_parts(folder, TorchSettings(kv_cache_bytes=256 * MIB))
     assert isinstance(parts.runner, PackedRunner)
-    layers = [module for module in parts.runner._model.modules() if isinstance(module, Int4Linear)]
-    assert len(layers) == 30 * 7
+    network = parts.runner._network
+    assert isinstance(network, Llama)
+    products = [(layer.query_key_value, layer.out, layer.gate_up, layer.down) for layer in network._layers]
+    assert all(isinstance(getattr(one.few, "__self__", None), Int4Linear) for layer in products for one in layer)
     question = parts.tokenizer.apply_chat_template(
         [{"role": "user", "content": "What is the capital of France?"}], tokenize=False, add_generation_prompt=True
     )

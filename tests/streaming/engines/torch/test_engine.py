@@ -3,7 +3,6 @@
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ import torch
 from streaming.engines.torch.engine import TorchEngine
 from streaming.engines.torch.load import Parts, open_parts
 from streaming.engines.torch.output import Decoder
-from streaming.engines.torch.runner import Runner, StepResult
+from streaming.engines.torch.runner import Network, PackedRunner, Runner, StepResult
 from streaming.engines.torch.sampler import Sampler
 from streaming.engines.torch.scheduler import Span
 from streaming.engines.torch.sequence import Sequence
@@ -103,19 +102,18 @@ def test_a_text_that_cannot_be_decoded_fails_alone(parts: Parts) -> None:
             assert logs[-1].end() == Failed("step_failed", "The model failed on this request.", retryable=False)
 
 
-class RaisingModel(torch.nn.Module):
+class RaisingNetwork:
     """A model that cannot compute one token, as real ones raise: in the middle of a packed pass."""
 
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self._model = model
-        self.device, self.dtype = model.device, model.dtype
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.device, self.dtype = network.device, network.dtype
 
-    def forward(self, input_ids: torch.Tensor, **options: Any) -> Any:
-        output = self._model(input_ids=input_ids, **options)
-        if (input_ids == POISON).any():
+    def __call__(self, tokens: torch.Tensor, positions: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        logits = self._network(tokens, positions, keep)
+        if (tokens == POISON).any():
             raise RuntimeError("a secret of the library")
-        return output
+        return logits
 
 
 def test_a_pass_that_raises_is_run_again_without_the_one_to_blame(tiny_folder: Path) -> None:
@@ -123,7 +121,8 @@ def test_a_pass_that_raises_is_run_again_without_the_one_to_blame(tiny_folder: P
     generations = company(Sampling())
     with running(parts) as healthy:
         expected = [run_alone(healthy, generation) for generation in generations[:-1]]
-    parts.runner._model = RaisingModel(parts.runner._model)  # type: ignore[attr-defined]
+    assert isinstance(parts.runner, PackedRunner)
+    parts.runner._network = RaisingNetwork(parts.runner._network)
     with running(parts) as engine:
         logs = run_all(engine, generations)
     assert [log.text for log in logs[:-1]] == expected
