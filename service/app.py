@@ -18,8 +18,8 @@ from service.query import refuse_broken_query
 from service.routes import predict
 from service.settings import Settings
 from streaming import routes as streaming_routes
+from uploads import job_routes, process_routes, tus_routes
 from uploads import routes as uploads_routes
-from uploads import tus_routes
 
 DESCRIPTION = "A language model behind a plain EventSource. `docs/wire.md` says what stands in a stream."
 REFUSALS = errors.documented(400, 401, 404, 406, 413, 415, 422, 500, 503)
@@ -46,7 +46,7 @@ def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
         guards = [Depends(authenticate), Depends(refuse_broken_query), Depends(refuse_other_than_json)]
         app.include_router(router, dependencies=guards, responses=REFUSALS)
     guards = [Depends(authenticate), Depends(refuse_broken_query)]
-    for router in (uploads_routes.router, tus_routes.router):
+    for router in (uploads_routes.router, tus_routes.router, process_routes.batch_router, job_routes.router):
         app.include_router(router, dependencies=guards, responses=FILE_REFUSALS)
     return app
 
@@ -75,7 +75,8 @@ def middleware(settings: Settings) -> list[Middleware]:
 
 def larger_bodies(settings: Settings) -> dict[str, int]:
     """Where files come in. Whatever is there counts and stores a body while it reads it, and never gathers it."""
-    return dict.fromkeys(("/uploads", "/files"), settings.uploads.max_request_bytes)
+    files = dict.fromkeys(("/uploads", "/files", "/process-file"), settings.uploads.max_request_bytes)
+    return {**files, "/process-batch": settings.jobs.batch_max_bytes}
 
 
 def version_of_service() -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands import chat, models, serve
+from service.commands import chat, models, serve, worker
 
 app = typer.Typer(
     name="headwater",
@@ -17,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("serve", cls=serve.ServeCommand)(serve.serve)
+app.command("worker")(worker.worker)
 app.command("chat")(chat.chat)
 app.add_typer(models.app, name="models")
 

@@ -11,7 +11,9 @@ from typing import Any, TypeAlias, TypedDict
 
 from fastapi import FastAPI
 
+from service.batch_rows import RowPredictor
 from service.drain import Drain
+from service.jobs import make_jobs, open_jobs_backend
 from service.models.config import ModelEntry, language_models, pull_command
 from service.models.errors import ModelsError
 from service.models.registry import Loaded, Model, NotLoaded, Registry
@@ -27,7 +29,9 @@ from streaming.predictor import Predictor
 from streaming.streams import Retention, Streams
 from uploads.backend import UploadsBackend
 from uploads.errors import UploadsClosing
+from uploads.job_backend import JobsBackend
 from uploads.uploads import Uploads
+from uploads.worker import Worker
 
 LOADER_THREAD = "load-models"
 ECHO_MODEL = "default"
@@ -41,6 +45,7 @@ class State(TypedDict):
     backend: Backend
     registry: Registry
     uploads: UploadsBackend
+    jobs: JobsBackend
 
 
 @asynccontextmanager
@@ -52,18 +57,26 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     streams = open_streams(settings)
     load_in_background(entries, settings, registry, app.state.load)
     async with open_storage(settings) as storage:
+        jobs = make_jobs(settings, storage, RowPredictor(registry, open_log(), settings.max_prompt_chars))
+        backend = open_backend(settings, streams, registry, drain)
         tasks = [
             start(streams.sweep_forever()),
             start(storage.uploads.sweep_forever(settings.uploads.sweep_interval_s)),
-            start(leave(drain, registry, storage.uploads, settings.shutdown_grace_s)),
+            start(jobs.watch.run()),
+            start(leave(drain, registry, storage.uploads, jobs.worker, settings.shutdown_grace_s)),
         ]
+        working = start(jobs.worker.run()) if settings.jobs.run_here else None
         try:
             yield {
-                "backend": open_backend(settings, streams, registry, drain),
+                "backend": backend,
                 "registry": registry,
                 "uploads": open_uploads_backend(settings, storage.uploads, drain),
+                "jobs": open_jobs_backend(settings, storage, jobs, check_model=backend.find_predictor),
             }
         finally:
+            await jobs.worker.drain(grace_s=0)
+            if working is not None:
+                await working
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -164,14 +177,19 @@ def load_torch(entry: ModelEntry, prepared: PreparedModel, settings: Settings) -
 
 
 def open_streams(settings: Settings) -> Streams:
-    waker = Waker(asyncio.get_running_loop())
     retention = Retention(
         first_reader_grace_s=settings.first_reader_grace_s,
         ticket_ttl_s=settings.ticket_ttl_s,
         finished_log_ttl_s=settings.finished_log_ttl_s,
         finished_logs_max_bytes=int(settings.finished_logs_max_mib * MIB),
     )
-    return Streams(lambda: MemoryLog(waker), retention)
+    return Streams(open_log(), retention)
+
+
+def open_log() -> Callable[[], MemoryLog]:
+    """Makes logs that are read on the running loop."""
+    waker = Waker(asyncio.get_running_loop())
+    return lambda: MemoryLog(waker)
 
 
 def open_backend(settings: Settings, streams: Streams, registry: Registry, drain: Drain) -> Backend:
@@ -200,10 +218,10 @@ def open_uploads_backend(settings: Settings, uploads: Uploads, drain: Drain) -> 
     return UploadsBackend(uploads, refuse_when_leaving, settings.send_timeout_s)
 
 
-async def leave(drain: Drain, registry: Registry, uploads: Uploads, grace_s: float) -> None:
-    """What runs may finish within the grace: answers, and files that are being received."""
+async def leave(drain: Drain, registry: Registry, uploads: Uploads, worker: Worker, grace_s: float) -> None:
+    """What runs may finish within the grace: answers, files that are being received, jobs that need no model."""
     await drain.wait_started()
-    await asyncio.gather(close_engines(registry, grace_s), uploads.wait_until_idle(grace_s))
+    await asyncio.gather(close_engines(registry, grace_s), uploads.wait_until_idle(grace_s), worker.drain(grace_s))
     drain.finish()
 
 

@@ -93,6 +93,37 @@ class UploadSettings(BaseModel):
     s3_endpoint: str = Field(default="", description="The address of an S3-compatible store other than Amazon's.")
 
 
+class JobSettings(BaseModel):
+    """What is done in the background."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_here: bool = Field(
+        default=True, description="Run jobs in this process too; false leaves them to `headwater worker`."
+    )
+    max_running: int = Field(default=2, ge=1, le=1000, description="Jobs that a process runs at once.")
+    max_waiting: int = Field(default=1000, ge=1, le=1_000_000, description="Jobs that wait, of all callers together.")
+    max_attempts: int = Field(default=3, ge=1, le=100, description="How often a job is tried before it has failed.")
+    retry_delay_s: float = Field(
+        default=5.0, ge=0, description="Pause before the second attempt; it doubles with each one after."
+    )
+    lease_s: float = Field(
+        default=30.0, ge=0.5, description="After this long without a sign of life a job's worker counts as dead."
+    )
+    poll_interval_s: float = Field(
+        default=1.0, gt=0, description="How often a worker looks for jobs that other processes added."
+    )
+    watch_interval_s: float = Field(
+        default=0.5, gt=0, description="How often the jobs whose progress somebody reads are looked up."
+    )
+    keep_s: float = Field(default=604_800.0, ge=0, description="How long an ended job and its result are kept.")
+    batch_max_rows: int = Field(default=100_000, ge=1, le=100_000_000, description="Rows of one batch.")
+    batch_max_bytes: int = Field(default=100 * MIB, ge=1024, description="The largest file of rows.")
+    batch_rows_in_flight: int = Field(
+        default=16, ge=1, le=10_000, description="Rows of one batch that are given to the model at once."
+    )
+
+
 class Settings(BaseSettings):
     """Made by `load_settings`, which turns what is wrong into one line."""
 
@@ -173,6 +204,7 @@ class Settings(BaseSettings):
     )
     echo: EchoSettings = Field(default_factory=EchoSettings, description="The engine without a model.")
     uploads: UploadSettings = Field(default_factory=UploadSettings, description="Files that clients put in.")
+    jobs: JobSettings = Field(default_factory=JobSettings, description="What is done in the background.")
 
     max_body_bytes: int = Field(default=MIB, ge=1024, description="The largest JSON body.")
     max_prompt_chars: int = Field(default=200_000, ge=1, description="The longest prompt, all messages together.")

@@ -1,5 +1,6 @@
 """Opens the database, the store of contents and what stands on them. The only place that names concrete stores."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 from service.settings import Settings
 from uploads.blobs import BlobStore
 from uploads.drafts import Drafts
-from uploads.files import Disk
+from uploads.files import Disk, make_folder
 from uploads.intake import Stores
+from uploads.jobs import JobStore
 from uploads.limits import UploadLimits
 from uploads.parts import Parts
 from uploads.stores.disk import DiskBlobs
@@ -19,6 +21,7 @@ from uploads.uploads import Uploads
 if TYPE_CHECKING:
     from uploads.stores.database import Database
 
+WORK_FOLDER = "jobs"  # what jobs have done so far, on the file system of their results
 DATABASE_FILE = "headwater.db"
 FILE_THREADS = 8  # they wait for the disk, or hash; more of them would only take turns
 
@@ -27,12 +30,15 @@ FILE_THREADS = 8  # they wait for the disk, or hash; more of them would only tak
 class Storage:
     database: "Database"
     uploads: Uploads
+    jobs: JobStore
+    results: BlobStore
 
 
 @asynccontextmanager
 async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
     """Raises `InvalidDatabaseUrl` and `UploadsError`, both with a message for the operator."""
-    from uploads.stores.records import SqlUploadStore  # noqa: PLC0415  SQLAlchemy is slow to import
+    from uploads.stores.jobs import DatabaseJobStore  # noqa: PLC0415  SQLAlchemy is slow to import
+    from uploads.stores.records import SqlUploadStore  # noqa: PLC0415
 
     async with AsyncExitStack() as stack:
         drafts = await open_drafts(settings, stack)
@@ -41,7 +47,9 @@ async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
         stores = Stores(SqlUploadStore(database), blobs, drafts, limits_of(settings))
         parts = Parts(stores, settings.data_dir / "parts")
         await parts.make()
-        yield Storage(database, Uploads(stores, parts))
+        results = await open_blobs(settings, drafts, "results")
+        await asyncio.to_thread(make_folder, settings.data_dir / WORK_FOLDER)
+        yield Storage(database, Uploads(stores, parts), DatabaseJobStore(database), results)
 
 
 async def open_drafts(settings: Settings, stack: AsyncExitStack) -> Drafts:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,9 @@ class RunningServer:
             return function()
 
         return asyncio.run_coroutine_threadsafe(answer(), self.loop).result(START_TIMEOUT_S)
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(START_TIMEOUT_S)
 
     def tasks(self) -> int:
         return self.call(lambda: len(asyncio.all_tasks()))

@@ -16,6 +16,8 @@ from streaming.schemas import ChatBody, Options, PredictAnswer, StreamState, Str
 from streaming.sse import RETRY_MS
 from tests.parsers import parse
 from tests.server import echo_settings
+from uploads.job_events import GAPS, NAMES
+from uploads.job_schemas import BatchForm, JobAnswer, JobList
 from uploads.schemas import UploadAnswer, UploadList
 
 PAGE = (Path(__file__).parent.parent / "docs" / "wire.md").read_text()
@@ -55,6 +57,8 @@ def test_the_routes_are_those_of_the_app() -> None:
         ("POST /predict", PredictAnswer),
         ("POST /uploads", UploadAnswer),
         ("GET /uploads", UploadList),
+        ("GET /jobs", JobList),
+        ("GET /jobs/{job_id}", JobAnswer),
         ("GET /uploads/{upload_id}", UploadAnswer),
     ],
 )
@@ -94,6 +98,16 @@ def test_the_example_is_a_stream() -> None:
     assert set(events[0].json) == set(encode.payload(EVENTS[0]))
     assert set(events[-1].json) == set(encode.payload(EVENTS[4]))
     assert set(events[-1].json["timings"]) == set(encode.payload(EVENTS[4])["timings"])
+
+
+def test_the_events_of_jobs_are_those_of_the_code() -> None:
+    said = {row[0].strip("`"): row[1] for row in rows("## Jobs")}
+    assert set(said) == {*NAMES.values(), "gap"}
+    assert all(f"`{reason}`" in said["gap"] for reason in GAPS)
+
+
+def test_the_fields_of_a_batch_are_those_of_the_form() -> None:
+    assert {row[0].strip("`") for row in rows("## Batches")} == {*BatchForm.model_fields, "file"}
 
 
 def test_the_codes_are_those_of_the_errors() -> None:

@@ -25,6 +25,7 @@ UploadsError
 │   ├── NoResult           it ended without a result
 │   └── InvalidBatch       a file of rows that cannot be read as what it says it is
 ├── TooManyJobs            as many wait as the service keeps
+├── ModelUnavailable       the model of a job has failed; the job is tried again
 ├── ProcessingFailed       a file broke, or would have broken, the process that reads it
 │   ├── ProcessingTimedOut      it took longer than is allowed
 │   ├── ProcessingOutOfMemory   it needs more memory than is allowed
@@ -172,6 +173,11 @@ class ProcessingOutOfMemory(ProcessingFailed):
 
 class ProcessingCrashed(ProcessingFailed):
     code = "processing_crashed"
+
+
+class ModelUnavailable(UploadsError):
+    code = "model_unavailable"
+    retryable = True
 
 
 class JobRefused(UploadsError):

@@ -2,10 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from urllib.parse import quote
 
 from starlette.datastructures import Headers
@@ -15,7 +15,6 @@ from starlette.types import Receive, Scope, Send
 
 from uploads.ranges import Range, Unsatisfiable, parse_ranges
 from uploads.records import Upload
-from uploads.uploads import Uploads
 
 # The server may put an object with `abort` (drop the connection) there.
 CONNECTION_EXTENSION = "headwater.connection"
@@ -25,6 +24,8 @@ SAFE_HEADERS = {
     "Cache-Control": "private, no-cache",
     "Accept-Ranges": "bytes",
 }
+Read: TypeAlias = Callable[[int, int], AsyncGenerator[bytes, None]]
+"""The bytes from a place to before another one."""
 
 
 class Connection(Protocol):
@@ -43,11 +44,10 @@ class Plan:
 class ContentResponse(Response):
     """Reads block by block while it sends, and stops when the reader has gone or takes nothing any more."""
 
-    def __init__(self, uploads: Uploads, upload: Upload, asked: Headers, send_timeout_s: float) -> None:
+    def __init__(self, read: Read, upload: Upload, asked: Headers, send_timeout_s: float) -> None:
         plan = plan_of(upload, asked)
         super().__init__(status_code=plan.status, headers=plan.headers)
-        self._uploads = uploads
-        self._upload = upload
+        self._read = read
         self._pieces = plan.pieces
         self._send_timeout_s = send_timeout_s
 
@@ -80,7 +80,7 @@ class ContentResponse(Response):
             if isinstance(piece, bytes):
                 yield piece
                 continue
-            async with aclosing(self._uploads.read(self._upload, *piece)) as blocks:
+            async with aclosing(self._read(*piece)) as blocks:
                 async for block in blocks:
                     yield block
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +45,8 @@ class Results:
         finally:
             os.close(descriptor)  # the lock that kept it from a sweep
 
-    def read(self, result: JobResult) -> AsyncIterator[bytes]:
-        return self._blobs.read(result.blob, 0, result.size)
+    def read(self, result: JobResult, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        return self._blobs.read(result.blob, start, stop)
 
     async def remove(self, result: JobResult) -> None:
         await self._blobs.remove(result.blob)

@@ -1,5 +1,6 @@
 """Files in and out. Who includes the router puts a `UploadsBackend` and the caller's `owner` into a request's state."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -94,7 +95,7 @@ async def upload_content(
 ) -> Response:
     """The bytes, as an attachment; `Range` and `If-Range` as RFC 9110 has them."""
     found = await backend.uploads.find(upload_id, owner)
-    return ContentResponse(backend.uploads, found, request.headers, backend.send_timeout_s)
+    return ContentResponse(partial(backend.uploads.read, found), found, request.headers, backend.send_timeout_s)
 
 
 @router.delete("/uploads/{upload_id}", status_code=204)

@@ -42,7 +42,7 @@ class Workplace:
 
     async def content(self, job: Job) -> bytes:
         assert job.result is not None
-        return b"".join([piece async for piece in self.results.read(job.result)])
+        return b"".join([piece async for piece in self.results.read(job.result, 0, job.result.size)])
 
     def result_files(self) -> list[str]:
         return sorted(path.name for path in (self.folder / "results").iterdir())

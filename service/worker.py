@@ -1,0 +1,62 @@
+"""`headwater worker`: runs jobs of a store that others add to. No HTTP; its own copy of the models."""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+
+from service.batch_rows import RowPredictor
+from service.jobs import make_jobs
+from service.lifespan import LOADER_THREAD, close_engines, entries_of, load_in_background, load_predictor, open_log
+from service.models.errors import ModelsError
+from service.models.registry import Registry
+from service.server import leave_at_once
+from service.settings import Settings
+from service.storage import open_storage
+from service.telemetry import configure_logging
+from uploads.errors import UploadsError
+
+_log = logging.getLogger("headwater.worker")
+
+
+def run(settings: Settings) -> int:
+    """Works until a signal; the exit code of the process."""
+    configure_logging(settings.log_level)
+    try:
+        asyncio.run(work(settings))
+    except (ModelsError, UploadsError) as error:
+        _log.error("%s", error.message)
+        return 1
+    if any(thread.name == LOADER_THREAD for thread in threading.enumerate()):
+        leave_at_once(0)
+    return 0
+
+
+async def work(settings: Settings) -> None:
+    leaving = leave_on_signals()
+    entries = entries_of(settings)
+    registry = Registry(list(entries))
+    async with open_storage(settings) as storage:
+        load_in_background(entries, settings, registry, load_predictor)
+        jobs = make_jobs(settings, storage, RowPredictor(registry, open_log(), settings.max_prompt_chars))
+        working = asyncio.create_task(jobs.worker.run())
+        _log.info("working on jobs: %s", ", ".join(jobs.handlers))
+        await leaving.wait()
+        _log.info("leaving: what runs may finish within %g s", settings.shutdown_grace_s)
+        await asyncio.gather(jobs.worker.drain(settings.shutdown_grace_s), close_engines(registry, 0))
+        await working
+
+
+def leave_on_signals() -> asyncio.Event:
+    """A second one ends the process at once."""
+    leaving = asyncio.Event()
+
+    def leave() -> None:
+        if leaving.is_set():
+            os._exit(1)
+        leaving.set()
+
+    for one in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(one, leave)
+    return leaving
