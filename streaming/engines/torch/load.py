@@ -13,6 +13,7 @@ import torch
 from streaming.engines.torch.engine import TorchEngine
 from streaming.engines.torch.llama import open_llama, understood
 from streaming.engines.torch.output import Decoder
+from streaming.engines.torch.pace import Pace, PacedRunner
 from streaming.engines.torch.predictor import LanguagePredictor
 from streaming.engines.torch.products import Format
 from streaming.engines.torch.runner import Runner
@@ -36,6 +37,7 @@ class Opened:
     trained_context: int | None
     vocabulary: int
     end_tokens: int | list[int] | None
+    can_change_threads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Parts:
     decoder: Decoder
     context_tokens: int
     vocabulary: int
+    can_change_threads: bool
+    """Whether the number of threads leaves a row's numbers as they are."""
 
 
 def load_predictor(path: Path, *, name: str, version: str, settings: TorchSettings) -> LanguagePredictor:
@@ -80,14 +84,18 @@ def open_parts(path: Path, settings: TorchSettings) -> Parts:
         decoder=_decoder(tokenizer),
         context_tokens=min(limit for limit in limits if limit),
         vocabulary=opened.vocabulary,
+        can_change_threads=opened.can_change_threads,
     )
 
 
 def start_engine(parts: Parts, settings: TorchSettings, name: str) -> TorchEngine:
     inbox: Inbox = queue.SimpleQueue()
+    runner, threads = parts.runner, torch.get_num_threads()
+    if parts.can_change_threads and threads > 1:
+        runner = PacedRunner(runner, Pace(threads))
     return TorchEngine(
         lambda on_end: Worker(
-            runner=parts.runner,
+            runner=runner,
             sampler=parts.sampler,
             scheduler=Scheduler(
                 settings.max_running,
@@ -131,7 +139,7 @@ def _open(path: Path, settings: TorchSettings) -> Opened:
     run_as = Format(dtype, device, quantized=quantized, has_dense_copy=has_dense_copy)
     runner = open_llama(path, shape, run_as, settings.kv_cache_bytes)
     generation = _read_json(path / "generation_config.json") or config
-    return Opened(runner, shape.positions, config["vocab_size"], generation.get("eos_token_id"))
+    return Opened(runner, shape.positions, config["vocab_size"], generation.get("eos_token_id"), device.type == "cpu")
 
 
 def _open_general(

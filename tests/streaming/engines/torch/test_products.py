@@ -41,6 +41,18 @@ def test_a_row_does_not_depend_on_the_others(is_quantized: bool) -> None:
 
 
 @pytest.mark.parametrize("is_quantized", [True, False])
+def test_a_row_does_not_depend_on_the_threads(is_quantized: bool) -> None:
+    product, rows, threads = make_product(is_quantized=is_quantized), make_rows(), torch.get_num_threads()
+    together = [way(rows) for way in (product.few, product.many)]
+    torch.set_num_threads(1)
+    try:
+        alone = [way(rows) for way in (product.few, product.many)]
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
+
+
+@pytest.mark.parametrize("is_quantized", [True, False])
 def test_both_ways_multiply_by_the_stacked_weights(is_quantized: bool) -> None:
     product, rows = make_product(is_quantized=is_quantized), make_rows()
     few, many = product.few(rows).float(), product.many(rows).float()
