@@ -59,6 +59,7 @@ STATUSES: Mapping[type[Exception], int] = {
     files.StoreFailed: 500,
     files.StoreUnavailable: 503,
     files.StoreFull: 507,
+    files.ModelUnavailable: 503,
     files.TusRefused: 400,
     files.TusVersion: 412,
     files.TusContentType: 415,

@@ -18,6 +18,7 @@ UploadsError
 ├── StoreFailed            the disk or the object store broke while something was kept
 ├── StoreUnavailable       a store does not answer, or is too busy: come back later
 │   └── StoreFull          there is no room for what should be kept
+├── ModelUnavailable       a model that reads or finds documents is not loaded, or cannot be
 ├── JobRefused             a background job cannot be made or shown like this
 │   ├── UnknownJob         no job of this id, or somebody else's, or no longer kept
 │   ├── JobNotDone         its result was asked for before it has one
@@ -123,6 +124,11 @@ class StoreUnavailable(UploadsError):
 
 class StoreFull(StoreUnavailable):
     code = "store_full"
+
+
+class ModelUnavailable(UploadsError):
+    code = "model_unavailable"
+    retryable = True
 
 
 class TusRefused(UploadsError):

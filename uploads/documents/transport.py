@@ -1,0 +1,25 @@
+"""A document as JSON, which is what leaves the process that parses a stranger's file."""
+
+from dataclasses import asdict
+from typing import Any
+
+from uploads.documents.document import Document, Span
+from uploads.documents.limits import DocumentLimits
+from uploads.documents.parse import parse
+
+PARSE = f"{__name__}:parse_plain"
+
+
+def parse_plain(path: str, media_type: str, filename: str, limits: dict[str, int]) -> dict[str, Any]:
+    """Named by `PARSE` and run in the sandbox. Raises `DocumentError`."""
+    document = parse(path, media_type, filename, DocumentLimits(**limits))
+    spans = [[span.start, span.end, span.page, span.heading] for span in document.spans]
+    return {"text": document.text, "spans": spans, "pages": document.pages}
+
+
+def plain_limits(limits: DocumentLimits) -> dict[str, int]:
+    return asdict(limits)
+
+
+def document_of(plain: dict[str, Any]) -> Document:
+    return Document(plain["text"], tuple(Span(*span) for span in plain["spans"]), plain["pages"])

@@ -1,0 +1,121 @@
+"""What is known of the documents among the uploads: their text, their pieces, and which piece answers a question.
+
+A file is parsed in the sandbox, cut into pieces, embedded and put into the index; each of these steps blocks only
+threads and processes of its own.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from uploads.documents import transport
+from uploads.documents.limits import DocumentLimits
+from uploads.documents.pieces import Piece, PieceSize, split
+from uploads.errors import UnknownUpload
+from uploads.index import Embedded, Embedder, Hit, Index, IndexedDocument, Question, Vectors
+from uploads.names import spoken_name
+from uploads.records import Upload
+from uploads.sandbox import Sandbox
+from uploads.uploads import Uploads
+
+EMBEDDED_AT_ONCE = 32  # between two of these a job can be cancelled, and a question gets its turn
+CONTEXT_CHARACTERS_MAX = 160
+OnProgress: TypeAlias = Callable[[str, int, int | None], None]
+"""Phase (`read`, `embed` or `index`), how much of it is done, and of how much."""
+
+
+def ignore(_phase: str, _done: int, _total: int | None) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryParts:
+    uploads: Uploads
+    sandbox: Sandbox
+    embedder: Embedder
+    index: Index
+
+
+class Library:
+    """Used on one event loop. Everything raises `UploadsError`, in words for the client."""
+
+    def __init__(self, parts: LibraryParts, limits: DocumentLimits, size: PieceSize) -> None:
+        self._parts = parts
+        self._limits = limits
+        self._size = size
+
+    async def read_document(self, upload: Upload, on_progress: OnProgress = ignore) -> IndexedDocument:
+        """Its text and pieces: as the index has them, else read anew and not kept."""
+        kept = await self._parts.index.find(upload.owner, upload.id)
+        return kept or await self._parse(upload, on_progress)
+
+    async def make_searchable(self, upload: Upload, on_progress: OnProgress = ignore) -> None:
+        """Nothing to do when it is searchable with the model of today."""
+        version = await self._parts.embedder.version()
+        if not await self._parts.index.has(upload.owner, upload.id, version):
+            await self.ingest(upload, on_progress)
+
+    async def ingest(self, upload: Upload, on_progress: OnProgress = ignore) -> IndexedDocument:
+        """Makes it searchable, anew if it is already. Cancelled midway it leaves the index as it was."""
+        version = await self._parts.embedder.version()
+        entry = await self._parse(upload, on_progress)
+        vectors: list[Vectors] = []
+        total = len(entry.pieces)
+        on_progress("embed", 0, total)
+        for batch in batched(entry.pieces):
+            texts = [in_context(entry.filename, piece) for piece in batch]
+            vectors.append(await self._parts.embedder.embed_documents(texts))
+            on_progress("embed", batch[-1].number + 1, total)
+        on_progress("index", 0, 1)
+        rows = np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
+        await self._parts.index.put(upload.owner, entry, Embedded(rows, version))
+        await self._forget_if_deleted(upload)
+        on_progress("index", 1, 1)
+        return entry
+
+    async def best_pieces(self, query: str, owner: str, upload_ids: Collection[str] | None, limit: int) -> list[Hit]:
+        """Of these documents, or of all that the owner has made searchable."""
+        vector, version = await asyncio.gather(self._parts.embedder.embed_query(query), self._parts.embedder.version())
+        return await self._parts.index.search(owner, Question(query, vector, version, limit, upload_ids))
+
+    async def delete(self, upload_id: str, owner: str) -> None:
+        """The upload and everything that is known of it. Raises `UnknownUpload`."""
+        upload = await self._parts.uploads.find(upload_id, owner)
+        await self._parts.index.remove(
+            owner, upload.id
+        )  # first, so that a crash in between leaves no trace in searches
+        await self._parts.uploads.delete(upload.id, owner)
+        await self._parts.index.remove(owner, upload.id)  # what was just being made searchable
+
+    async def _forget_if_deleted(self, upload: Upload) -> None:
+        try:
+            await self._parts.uploads.find(upload.id, upload.owner)
+        except UnknownUpload:
+            await self._parts.index.remove(upload.owner, upload.id)
+            raise
+
+    async def _parse(self, upload: Upload, on_progress: OnProgress) -> IndexedDocument:
+        on_progress("read", 0, None)
+        async with self._parts.uploads.local_path(upload) as path:
+            plain = await self._parts.sandbox.run(
+                transport.PARSE, str(path), upload.media_type, upload.filename, transport.plain_limits(self._limits)
+            )
+        measure = await self._parts.embedder.measure()
+        document = transport.document_of(plain)
+        pieces = await asyncio.to_thread(split, document, measure, self._size)
+        on_progress("read", 1, 1)
+        return IndexedDocument(upload.id, upload.filename, document, pieces)
+
+
+def batched(pieces: Sequence[Piece]) -> Iterator[Sequence[Piece]]:
+    for start in range(0, len(pieces), EMBEDDED_AT_ONCE):
+        yield pieces[start : start + EMBEDDED_AT_ONCE]
+
+
+def in_context(filename: str, piece: Piece) -> str:
+    """What a piece is about often stands only above it: in the file's name and in the headings."""
+    context = f"{spoken_name(filename)}: {piece.heading}"[:CONTEXT_CHARACTERS_MAX]
+    return f"{context}\n{piece.text}"
