@@ -1,6 +1,6 @@
 """The pace finds the faster way on a machine that is told: quiet, busy, and changing between the two."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -19,7 +19,7 @@ def steps(pace: Pace, machine: dict[int, float], count: int, rows: Callable[[int
 
 
 @pytest.fixture
-def pace() -> Iterator[Pace]:
+def pace() -> Pace:
     return Pace(2)
 
 
