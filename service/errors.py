@@ -72,7 +72,6 @@ STATUSES: Mapping[type[Exception], int] = {
     files.ProcessingTimedOut: 422,
     files.ProcessingOutOfMemory: 422,
     files.ProcessingCrashed: 422,
-    files.ModelUnavailable: 503,
     files.JobRefused: 400,
     files.UnknownJob: 404,
     files.JobNotDone: 409,

@@ -18,7 +18,7 @@ UploadsError
 ├── StoreFailed            the disk or the object store broke while something was kept
 ├── StoreUnavailable       a store does not answer, or is too busy: come back later
 │   └── StoreFull          there is no room for what should be kept
-├── ModelUnavailable       a model that reads or finds documents is not loaded, or cannot be
+├── ModelUnavailable       a model that reads or finds documents, or a job's, is not loaded or has failed
 ├── JobRefused             a background job cannot be made or shown like this
 │   ├── UnknownJob         no job of this id, or somebody else's, or no longer kept
 │   ├── JobNotDone         its result was asked for before it has one
@@ -26,7 +26,6 @@ UploadsError
 │   ├── NoResult           it ended without a result
 │   └── InvalidBatch       a file of rows that cannot be read as what it says it is
 ├── TooManyJobs            as many wait as the service keeps
-├── ModelUnavailable       the model of a job has failed; the job is tried again
 ├── ProcessingFailed       a file broke, or would have broken, the process that reads it
 │   ├── ProcessingTimedOut      it took longer than is allowed
 │   ├── ProcessingOutOfMemory   it needs more memory than is allowed
@@ -179,11 +178,6 @@ class ProcessingOutOfMemory(ProcessingFailed):
 
 class ProcessingCrashed(ProcessingFailed):
     code = "processing_crashed"
-
-
-class ModelUnavailable(UploadsError):
-    code = "model_unavailable"
-    retryable = True
 
 
 class JobRefused(UploadsError):
