@@ -52,14 +52,13 @@ class Format:
             stacked = stack(quantized)
             if can_run(stacked, self.dtype, self.device):
                 few = Int4Linear(stacked).forward
-                return Product(few, self._in_blocks(weights) if self.has_dense_copy else few)
-        return Product(partial(times_few, self._dense(weights)), self._in_blocks(weights))
-
-    def _in_blocks(self, weights: Sequence[Weight]) -> Rows:
-        return partial(times_many, self._dense(weights))
+                return Product(few, partial(times_many, self._dense(weights)) if self.has_dense_copy else few)
+        dense = self._dense(weights)
+        return Product(partial(times_few, dense), partial(times_many, dense))
 
     def _dense(self, weights: Sequence[Weight]) -> torch.Tensor:
-        return torch.cat([spread(weight, self.dtype) for weight in weights]).to(self.device)
+        spreads = [spread(weight, self.dtype) for weight in weights]
+        return (spreads[0] if len(spreads) == 1 else torch.cat(spreads)).to(self.device)
 
 
 def times_few(weight: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

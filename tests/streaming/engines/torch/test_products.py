@@ -1,5 +1,7 @@
 """Each way of multiplying gives a row the same bits in any company, and mixed steps are their two parts."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -73,3 +75,10 @@ def test_a_mixed_step_is_its_two_parts() -> None:
 def test_without_a_dense_copy_prompts_are_read_with_the_4_bit_weights() -> None:
     product = make_product(has_dense_copy=False)
     assert product.many == product.few
+
+
+def test_dense_weights_are_held_once() -> None:
+    product = make_product(is_quantized=False)
+    assert isinstance(product.few, partial)
+    assert isinstance(product.many, partial)
+    assert product.few.args[0] is product.many.args[0]
