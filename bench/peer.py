@@ -18,7 +18,7 @@ ENVIRONMENT = ROOT / ".venv-peer"
 MODEL = ENVIRONMENT / "model"
 PYTHON = ENVIRONMENT / "bin" / "python"
 PACKAGES = ("torch==2.13.0", "transformers[serving]==5.23.0", "gguf")
-SEQUENTIAL_STREAMS = 4  # one answer after the other: more streams only wait longer
+SEQUENTIAL_STREAMS = 16  # one answer after the other: more streams only wait longer
 CACHE_BLOCKS = ("--cb-block-size", "32", "--cb-num-blocks", "512")  # its own choice takes all memory of the machine
 EXPORT = """
 import sys, torch
