@@ -18,7 +18,7 @@ from service.query import refuse_broken_query
 from service.routes import predict
 from service.settings import Settings
 from streaming import routes as streaming_routes
-from uploads import job_routes, process_routes, tus_routes
+from uploads import job_routes, process_routes, search_routes, tus_routes
 from uploads import routes as uploads_routes
 
 DESCRIPTION = "A language model behind a plain EventSource. `docs/wire.md` says what stands in a stream."
@@ -42,11 +42,11 @@ def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
     app.state.drain = Drain()
     errors.install(app)
     app.include_router(health.router)
-    for router in (streaming_routes.router, predict.router):
+    for router in (streaming_routes.router, predict.router, search_routes.router):
         guards = [Depends(authenticate), Depends(refuse_broken_query), Depends(refuse_other_than_json)]
         app.include_router(router, dependencies=guards, responses=REFUSALS)
     guards = [Depends(authenticate), Depends(refuse_broken_query)]
-    for router in (uploads_routes.router, tus_routes.router, process_routes.batch_router, job_routes.router):
+    for router in (uploads_routes.router, tus_routes.router, process_routes.router, job_routes.router):
         app.include_router(router, dependencies=guards, responses=FILE_REFUSALS)
     return app
 

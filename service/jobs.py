@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from service.batch_rows import RowPredictor
 from service.settings import Settings
 from service.storage import WORK_FOLDER, Storage
-from uploads import batch, checkpoint
+from uploads import batch, checkpoint, ingest
 from uploads.job_backend import JobLimits, JobsBackend
+from uploads.library import Library
 from uploads.results import Results
 from uploads.watch import JobWatch
 from uploads.worker import Handler, Worker, WorkerLimits
@@ -23,19 +23,23 @@ class Jobs:
     watch: JobWatch
 
 
-def make_jobs(settings: Settings, storage: Storage, predict_row: RowPredictor) -> Jobs:
+def make_jobs(settings: Settings, storage: Storage, library: Library, predict_row: RowPredictor) -> Jobs:
     results = Results(storage.results, storage.jobs)
     folder = settings.data_dir / WORK_FOLDER
-    handlers = make_handlers(settings, storage, predict_row, folder)
+    handlers = make_handlers(settings, storage, library, predict_row)
     chores = [partial(checkpoint.sweep, folder, storage.jobs)]
     worker = Worker(storage.jobs, results, handlers, worker_limits(settings), chores)
     return Jobs(results, handlers, worker, JobWatch(storage.jobs, settings.jobs.watch_interval_s))
 
 
-def make_handlers(settings: Settings, storage: Storage, predict_row: RowPredictor, folder: Path) -> dict[str, Handler]:
+def make_handlers(
+    settings: Settings, storage: Storage, library: Library, predict_row: RowPredictor
+) -> dict[str, Handler]:
     """A new kind of job gets its line here."""
+    folder = settings.data_dir / WORK_FOLDER
     return {
         batch.KIND: batch.BatchHandler(storage.uploads, predict_row, folder, settings.jobs.batch_rows_in_flight),
+        ingest.KIND: ingest.IngestHandler(storage.uploads, library),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypedDict
 from fastapi import FastAPI
 
 from service.batch_rows import RowPredictor
+from service.documents import open_library, open_search_backend
 from service.drain import Drain
 from service.jobs import make_jobs, open_jobs_backend
 from service.models.config import ModelEntry, language_models, pull_command
@@ -30,6 +31,8 @@ from streaming.streams import Retention, Streams
 from uploads.backend import UploadsBackend
 from uploads.errors import UploadsClosing
 from uploads.job_backend import JobsBackend
+from uploads.library import Library
+from uploads.search_routes import SearchBackend
 from uploads.uploads import Uploads
 from uploads.worker import Worker
 
@@ -46,6 +49,7 @@ class State(TypedDict):
     registry: Registry
     uploads: UploadsBackend
     jobs: JobsBackend
+    search: SearchBackend
 
 
 @asynccontextmanager
@@ -56,8 +60,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     registry = Registry(list(entries))
     streams = open_streams(settings)
     load_in_background(entries, settings, registry, app.state.load)
-    async with open_storage(settings) as storage:
-        jobs = make_jobs(settings, storage, RowPredictor(registry, open_log(), settings.max_prompt_chars))
+    async with open_storage(settings) as storage, open_library(settings, storage) as library:
+        jobs = make_jobs(settings, storage, library, RowPredictor(registry, open_log(), settings.max_prompt_chars))
         backend = open_backend(settings, streams, registry, drain)
         tasks = [
             start(streams.sweep_forever()),
@@ -70,8 +74,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             yield {
                 "backend": backend,
                 "registry": registry,
-                "uploads": open_uploads_backend(settings, storage.uploads, drain),
+                "uploads": open_uploads_backend(settings, storage.uploads, library, drain),
                 "jobs": open_jobs_backend(settings, storage, jobs, check_model=backend.find_predictor),
+                "search": open_search_backend(settings, library),
             }
         finally:
             await jobs.worker.drain(grace_s=0)
@@ -210,12 +215,12 @@ def open_backend(settings: Settings, streams: Streams, registry: Registry, drain
     return Backend(streams, find_predictor, limits, Pace(settings.heartbeat_s, settings.send_timeout_s))
 
 
-def open_uploads_backend(settings: Settings, uploads: Uploads, drain: Drain) -> UploadsBackend:
+def open_uploads_backend(settings: Settings, uploads: Uploads, library: Library, drain: Drain) -> UploadsBackend:
     def refuse_when_leaving() -> None:
         if drain.is_started:
             raise UploadsClosing("The service is shutting down and takes no new files.")
 
-    return UploadsBackend(uploads, refuse_when_leaving, settings.send_timeout_s)
+    return UploadsBackend(uploads, library.delete, refuse_when_leaving, settings.send_timeout_s)
 
 
 async def leave(drain: Drain, registry: Registry, uploads: Uploads, worker: Worker, grace_s: float) -> None:

@@ -17,6 +17,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from service.document_settings import DocumentSettings
+
 PREFIX = "HEADWATER_"
 CONFIG_VARIABLE = "HEADWATER_CONFIG"  # names the TOML file; the one variable that is no setting
 MIB = 1024 * 1024
@@ -205,6 +207,9 @@ class Settings(BaseSettings):
     echo: EchoSettings = Field(default_factory=EchoSettings, description="The engine without a model.")
     uploads: UploadSettings = Field(default_factory=UploadSettings, description="Files that clients put in.")
     jobs: JobSettings = Field(default_factory=JobSettings, description="What is done in the background.")
+    documents: DocumentSettings = Field(
+        default_factory=DocumentSettings, description="How files are read, cut into pieces and searched."
+    )
 
     max_body_bytes: int = Field(default=MIB, ge=1024, description="The largest JSON body.")
     max_prompt_chars: int = Field(default=200_000, ge=1, description="The longest prompt, all messages together.")

@@ -11,6 +11,7 @@ from service.settings import Settings
 from uploads.blobs import BlobStore
 from uploads.drafts import Drafts
 from uploads.files import Disk, make_folder
+from uploads.index import Index
 from uploads.intake import Stores
 from uploads.jobs import JobStore
 from uploads.limits import UploadLimits
@@ -32,11 +33,13 @@ class Storage:
     uploads: Uploads
     jobs: JobStore
     results: BlobStore
+    index: Index
 
 
 @asynccontextmanager
 async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
     """Raises `InvalidDatabaseUrl` and `UploadsError`, both with a message for the operator."""
+    from uploads.stores.index import SqliteIndex  # noqa: PLC0415  numpy
     from uploads.stores.jobs import DatabaseJobStore  # noqa: PLC0415  SQLAlchemy is slow to import
     from uploads.stores.records import SqlUploadStore  # noqa: PLC0415
 
@@ -49,7 +52,9 @@ async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
         await parts.make()
         results = await open_blobs(settings, drafts, "results")
         await asyncio.to_thread(make_folder, settings.data_dir / WORK_FOLDER)
-        yield Storage(database, Uploads(stores, parts), DatabaseJobStore(database), results)
+        index = SqliteIndex(settings.data_dir / "index")
+        stack.push_async_callback(index.close)
+        yield Storage(database, Uploads(stores, parts), DatabaseJobStore(database), results, index)
 
 
 async def open_drafts(settings: Settings, stack: AsyncExitStack) -> Drafts:

@@ -7,6 +7,7 @@ import signal
 import threading
 
 from service.batch_rows import RowPredictor
+from service.documents import open_library
 from service.jobs import make_jobs
 from service.lifespan import LOADER_THREAD, close_engines, entries_of, load_in_background, load_predictor, open_log
 from service.models.errors import ModelsError
@@ -37,9 +38,9 @@ async def work(settings: Settings) -> None:
     leaving = leave_on_signals()
     entries = entries_of(settings)
     registry = Registry(list(entries))
-    async with open_storage(settings) as storage:
+    async with open_storage(settings) as storage, open_library(settings, storage) as library:
         load_in_background(entries, settings, registry, load_predictor)
-        jobs = make_jobs(settings, storage, RowPredictor(registry, open_log(), settings.max_prompt_chars))
+        jobs = make_jobs(settings, storage, library, RowPredictor(registry, open_log(), settings.max_prompt_chars))
         working = asyncio.create_task(jobs.worker.run())
         _log.info("working on jobs: %s", ", ".join(jobs.handlers))
         await leaving.wait()

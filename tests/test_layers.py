@@ -21,7 +21,7 @@ DOMAIN = (*PROTOCOLS, "streaming.generation", "streaming.events", "streaming.err
 EDGE = (
     *("streaming.routes", "streaming.responses", "streaming.sse"),
     *("uploads.routes", "uploads.responses", "uploads.tus_routes"),
-    *("uploads.job_routes", "uploads.job_events", "uploads.process_routes"),
+    *("uploads.job_routes", "uploads.job_events", "uploads.process_routes", "uploads.search_routes"),
     "service",
 )
 MODEL_LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "gguf")

@@ -76,6 +76,12 @@ class Library:
         on_progress("index", 1, 1)
         return entry
 
+    async def search(self, query: str, owner: str, upload_ids: Collection[str] | None, limit: int) -> list[Hit]:
+        """`best_pieces`, but an upload that is not the owner's raises `UnknownUpload`."""
+        for upload_id in upload_ids or ():
+            await self._parts.uploads.find(upload_id, owner)
+        return await self.best_pieces(query, owner, upload_ids, limit)
+
     async def best_pieces(self, query: str, owner: str, upload_ids: Collection[str] | None, limit: int) -> list[Hit]:
         """Of these documents, or of all that the owner has made searchable."""
         vector, version = await asyncio.gather(self._parts.embedder.embed_query(query), self._parts.embedder.version())

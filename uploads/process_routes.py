@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from uploads.batch import KIND as BATCH
 from uploads.batch import BatchArguments, BatchOptions
 from uploads.errors import InvalidBatch, NoFile, TooManyFiles
+from uploads.ingest import KIND as INGEST
 from uploads.job_backend import JobsBackend
 from uploads.job_routes import TheJobs
 from uploads.job_schemas import BatchAnswer, BatchForm, IngestAnswer
@@ -20,7 +21,6 @@ from uploads.records import Upload
 from uploads.routes import FILE_FIELD, NoParameters, TheOwner, TheUploads, body_of, refused
 from uploads.rows import Table, count_rows, format_of
 
-INGEST = "ingest"
 FIELD_MAX_BYTES = 1000
 FILE = {"type": "string", "format": "binary"}
 
@@ -30,11 +30,10 @@ def form_of(properties: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
-batch_router = APIRouter(tags=["jobs"])
-ingest_router = APIRouter(tags=["jobs"])
+router = APIRouter(tags=["jobs"])
 
 
-@batch_router.post(
+@router.post(
     "/process-batch",
     status_code=202,
     response_model=BatchAnswer,
@@ -57,7 +56,7 @@ async def process_batch(
     return BatchAnswer(job_id=job.id)
 
 
-@ingest_router.post("/process-file", status_code=202, response_model=IngestAnswer, openapi_extra=form_of({}))
+@router.post("/process-file", status_code=202, response_model=IngestAnswer, openapi_extra=form_of({}))
 async def process_file(
     request: Request, uploads: TheUploads, jobs: TheJobs, owner: TheOwner, _: NoParameters
 ) -> IngestAnswer:

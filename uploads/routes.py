@@ -101,7 +101,7 @@ async def upload_content(
 @router.delete("/uploads/{upload_id}", status_code=204)
 async def delete_upload(upload_id: str, backend: TheUploads, owner: TheOwner, _: NoParameters) -> None:
     """Takes the upload away; its bytes go with the last upload that has them."""
-    await backend.uploads.delete(upload_id, owner)
+    await backend.delete(upload_id, owner)
 
 
 async def keep_body(request: Request, backend: UploadsBackend, owner: str, filename: str | None) -> Upload:

@@ -9,13 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import Depends, Request
+from fastapi import Request
 
 from service.auth import authenticate
 from tests.parsers import SseEvent, parse
 from tests.server import RunningServer, echo_settings, serving, wait_until
 from uploads.jobs import JobError
-from uploads.process_routes import ingest_router
 
 WITHIN_S = 20.0
 HANGS = "[[echo hang_at=1]] for ever and ever"
@@ -42,11 +41,6 @@ def with_owners(app: Any) -> None:
         request.state.owner = request.headers.get("x-owner", "ann")
 
     app.dependency_overrides[authenticate] = owner_of_header
-
-
-def with_ingest(app: Any) -> None:
-    with_owners(app)
-    app.include_router(ingest_router, dependencies=[Depends(authenticate)])
 
 
 def post(url: str, content: str | bytes, name: str = "rows.txt", owner: str = "ann", **fields: str) -> httpx.Response:
@@ -358,7 +352,7 @@ def test_a_server_that_leaves_gives_its_job_back_and_the_next_one_ends_it(tmp_pa
 
 
 def test_a_file_to_ingest_becomes_a_job() -> None:
-    with serving(echo_settings(jobs={"run_here": False}), prepare=with_ingest) as running:
+    with serving(echo_settings(jobs={"run_here": False}), prepare=with_owners) as running:
         response = httpx.post(f"{running.url}/process-file", files={"file": ("a.md", b"# A")})
         assert response.status_code == 202
         body = response.json()

@@ -1,0 +1,83 @@
+"""Puts together what reads, finds and recognises: a library over the uploads, and the models that it needs."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from service.document_settings import DocumentSettings
+from service.models.config import ModelEntry, first_of_kind, pull_command
+from service.models.layout import ModelKind
+from service.models.on_demand import OnDemand
+from service.models.store import ModelStore, PreparedModel
+from service.predictors.embedder import OnDemandEmbedder
+from service.settings import MIB, Settings
+from service.storage import Storage
+from streaming.errors import EngineDown
+from uploads.documents.limits import DocumentLimits
+from uploads.documents.pieces import PieceSize
+from uploads.library import Library, LibraryParts
+from uploads.sandbox import Bounds, Sandbox
+from uploads.search_routes import SearchBackend
+
+if TYPE_CHECKING:
+    from service.predictors.embedding import EmbeddingModel
+
+_log = logging.getLogger("headwater.models")
+
+
+@asynccontextmanager
+async def open_library(settings: Settings, storage: Storage) -> AsyncIterator[Library]:
+    """Opens no model: the first request that needs one does."""
+    given = settings.documents
+    embedder = OnDemandEmbedder(embedding_model(settings))
+    try:
+        parts = LibraryParts(storage.uploads, sandbox_of(given), embedder, storage.index)
+        size = PieceSize(given.piece_word_pieces, given.piece_overlap_word_pieces)
+        yield Library(parts, document_limits(given), size)
+    finally:
+        embedder.close()
+
+
+def embedding_model(settings: Settings) -> "OnDemand[EmbeddingModel]":
+    def open_model() -> "EmbeddingModel":
+        from service.predictors.embedding import load_embedding  # noqa: PLC0415  torch is slow to import
+
+        entry, prepared = prepared_model(settings, "embedding")
+        return load_embedding(prepared.path, name=entry.name, version=prepared.version)
+
+    return OnDemand("embeddings", open_model, settings.documents.model_patience_s)
+
+
+def prepared_model(settings: Settings, kind: ModelKind) -> tuple[ModelEntry, PreparedModel]:
+    """Raises `EngineDown` in words for a client; the log says what the operator can do."""
+    entry = first_of_kind(settings.models, kind)
+    if entry is None:
+        raise EngineDown(f"There is no model of kind {kind}.")
+    prepared = ModelStore(settings.models_dir).prepared(entry)
+    if prepared is None:
+        _log.error("model %s is not here: run `%s`", entry.name, pull_command(settings.models, entry.name))
+        raise EngineDown(f"The model {entry.name} is not here yet; whoever runs the service has to fetch it.")
+    return entry, prepared
+
+
+def open_search_backend(settings: Settings, library: Library) -> SearchBackend:
+    given = settings.documents
+    return SearchBackend(library, given.max_query_chars, given.max_top_k, given.max_upload_ids)
+
+
+def sandbox_of(given: DocumentSettings) -> Sandbox:
+    bounds = Bounds(given.parse_timeout_s, given.parse_cpu_s, given.parse_memory_mib * MIB)
+    return Sandbox(bounds, given.parse_processes)
+
+
+def document_limits(given: DocumentSettings) -> DocumentLimits:
+    return DocumentLimits(
+        max_pages=given.max_pages,
+        max_characters=given.max_characters,
+        max_rows=given.max_rows,
+        max_pixels=given.max_pixels,
+        max_depth=given.max_depth,
+        max_unpacked_bytes=given.max_unpacked_bytes,
+        max_recognised_pages=given.max_recognised_pages,
+    )
