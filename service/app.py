@@ -12,10 +12,12 @@ from service.cors import Cors
 from service.drain import Drain
 from service.lifespan import Load, lifespan, load_predictor
 from service.linger import Linger
+from service.metrics.metrics import Metrics
+from service.metrics.requests import RequestMeter
 from service.middleware import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, BodyLimit, ErrorBoundary, PlainBody, RequestId
 from service.openapi import DescribedApp
 from service.query import refuse_broken_query
-from service.routes import predict
+from service.routes import metrics, predict
 from service.settings import Settings
 from streaming import routes as streaming_routes
 from uploads import job_routes, process_routes, search_routes, tus_routes
@@ -29,19 +31,22 @@ FILE_REFUSALS = errors.documented(400, 401, 404, 408, 413, 415, 422, 500, 503, 5
 
 def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
     """`load` makes a predictor from an entry of the list of models; it runs in a thread and may take its time."""
+    counted = Metrics()
     app = DescribedApp(
         title="Headwater",
         version=version_of_service(),
         description=DESCRIPTION,
         lifespan=lifespan,
-        middleware=middleware(settings),
+        middleware=middleware(settings, counted),
         redirect_slashes=False,  # it would send clients to the address that their Host header names
     )
     app.state.settings = settings
     app.state.load = load
+    app.state.metrics = counted
     app.state.drain = Drain()
     errors.install(app)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     for router in (streaming_routes.router, predict.router, search_routes.router):
         guards = [Depends(authenticate), Depends(refuse_broken_query), Depends(refuse_other_than_json)]
         app.include_router(router, dependencies=guards, responses=REFUSALS)
@@ -51,12 +56,13 @@ def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
     return app
 
 
-def middleware(settings: Settings) -> list[Middleware]:
-    """The outermost first: an id for everything, CORS headers also on a failure, the failure, the body.
+def middleware(settings: Settings, counted: Metrics) -> list[Middleware]:
+    """The outermost first: the count of all, an id for each, CORS headers also on a failure, the failure, the body.
 
     A refusal lingers until the client has read it.
     """
     return [
+        Middleware(RequestMeter, metrics=counted),
         Middleware(RequestId),
         Middleware(
             Cors,

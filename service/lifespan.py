@@ -15,6 +15,10 @@ from service.batch_rows import RowPredictor
 from service.documents import open_library, open_search_backend
 from service.drain import Drain
 from service.jobs import make_jobs, open_jobs_backend
+from service.metrics import loop_lag
+from service.metrics.generations import GenerationObserver
+from service.metrics.metrics import Metrics
+from service.metrics.uploads import UploadObserver
 from service.models.config import ModelEntry, language_models, pull_command
 from service.models.errors import ModelsError
 from service.models.registry import Loaded, Model, NotLoaded, Registry
@@ -25,6 +29,7 @@ from streaming.backend import Backend
 from streaming.engines.echo import EchoEngine, EchoPredictor, EchoSpeed
 from streaming.errors import EngineDown, ShuttingDown, StreamingError
 from streaming.limits import Pace, RequestLimits
+from streaming.log import Observer, Unobserved
 from streaming.logs.memory import MemoryLog, Waker
 from streaming.predictor import Predictor
 from streaming.streams import Retention, Streams
@@ -58,13 +63,20 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     drain: Drain = app.state.drain
     entries = entries_of(settings)
     registry = Registry(list(entries))
-    streams = open_streams(settings)
+    counted: Metrics = app.state.metrics
+    streams = open_streams(settings, counted)
     load_in_background(entries, settings, registry, app.state.load)
-    async with open_storage(settings) as storage, open_library(settings, storage) as library:
-        jobs = make_jobs(settings, storage, library, RowPredictor(registry, open_log(), settings.max_prompt_chars))
-        backend = open_backend(settings, streams, registry, drain)
+    async with (
+        open_storage(settings, UploadObserver(counted)) as storage,
+        open_library(settings, storage) as library,
+    ):
+        background_log = open_log(partial(GenerationObserver, counted, is_background=True))
+        predict_row = RowPredictor(registry, background_log, settings.max_prompt_chars)
+        jobs = make_jobs(settings, storage, library, predict_row)
+        backend = open_backend(settings, streams, registry, drain, counted)
         tasks = [
             start(streams.sweep_forever()),
+            start(loop_lag.measure_forever(counted.loop_lag_s.observe)),
             start(storage.uploads.sweep_forever(settings.uploads.sweep_interval_s)),
             start(jobs.watch.run()),
             start(leave(drain, registry, storage.uploads, jobs.worker, settings.shutdown_grace_s)),
@@ -181,23 +193,23 @@ def load_torch(entry: ModelEntry, prepared: PreparedModel, settings: Settings) -
     return load_predictor(prepared.path, name=entry.name, version=prepared.version, settings=torch_settings)
 
 
-def open_streams(settings: Settings) -> Streams:
+def open_streams(settings: Settings, counted: Metrics) -> Streams:
     retention = Retention(
         first_reader_grace_s=settings.first_reader_grace_s,
         ticket_ttl_s=settings.ticket_ttl_s,
         finished_log_ttl_s=settings.finished_log_ttl_s,
         finished_logs_max_bytes=int(settings.finished_logs_max_mib * MIB),
     )
-    return Streams(open_log(), retention)
+    return Streams(open_log(partial(GenerationObserver, counted)), retention)
 
 
-def open_log() -> Callable[[], MemoryLog]:
-    """Makes logs that are read on the running loop."""
+def open_log(observer: Callable[[], Observer] = Unobserved) -> Callable[[], MemoryLog]:
+    """Makes logs that are read on the running loop, each with an observer of its own."""
     waker = Waker(asyncio.get_running_loop())
-    return lambda: MemoryLog(waker)
+    return lambda: MemoryLog(waker, observer())
 
 
-def open_backend(settings: Settings, streams: Streams, registry: Registry, drain: Drain) -> Backend:
+def open_backend(settings: Settings, streams: Streams, registry: Registry, drain: Drain, counted: Metrics) -> Backend:
     def find_predictor(name: str) -> Predictor:
         if drain.is_started:
             raise ShuttingDown("The service is shutting down and takes no new work.")
@@ -212,7 +224,8 @@ def open_backend(settings: Settings, streams: Streams, registry: Registry, drain
         max_logprobs=settings.max_logprobs,
         max_grace_s=settings.max_grace_s,
     )
-    return Backend(streams, find_predictor, limits, Pace(settings.heartbeat_s, settings.send_timeout_s))
+    pace = Pace(settings.heartbeat_s, settings.send_timeout_s)
+    return Backend(streams, find_predictor, limits, pace, counted.resumes.inc)
 
 
 def open_uploads_backend(settings: Settings, uploads: Uploads, library: Library, drain: Drain) -> UploadsBackend:

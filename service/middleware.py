@@ -50,7 +50,7 @@ EXPOSED_HEADERS = (
     "upload-offset",
     "x-upload-id",
 )
-PROBES = ("/health", "/livez", "/readyz")  # asked several times a second while a model loads
+PROBES = ("/health", "/livez", "/metrics", "/readyz")  # asked several times a second while a model loads
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)

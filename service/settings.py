@@ -231,6 +231,9 @@ class Settings(BaseSettings):
     first_reader_grace_s: float = Field(
         default=5.0, ge=0.1, description="How long a new stream waits for its first reader at least."
     )
+    metrics_timeout_s: float = Field(
+        default=2.0, gt=0, description="How long a scrape waits for the database before it leaves its numbers out."
+    )
     ticket_ttl_s: float = Field(default=60.0, gt=0, description="How long a ticket opens its stream.")
     finished_log_ttl_s: float = Field(default=300.0, ge=0, description="How long a finished answer can still be read.")
     finished_logs_max_mib: float = Field(default=64, ge=0, description="Memory for all finished answers together.")

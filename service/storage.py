@@ -15,6 +15,7 @@ from uploads.index import Index
 from uploads.intake import Stores
 from uploads.jobs import JobStore
 from uploads.limits import UploadLimits
+from uploads.observer import UNOBSERVED, Observer
 from uploads.parts import Parts
 from uploads.stores.disk import DiskBlobs
 from uploads.uploads import Uploads
@@ -37,7 +38,7 @@ class Storage:
 
 
 @asynccontextmanager
-async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
+async def open_storage(settings: Settings, observer: Observer = UNOBSERVED) -> AsyncIterator[Storage]:
     """Raises `InvalidDatabaseUrl` and `UploadsError`, both with a message for the operator."""
     from uploads.stores.index import SqliteIndex  # noqa: PLC0415  numpy
     from uploads.stores.jobs import DatabaseJobStore  # noqa: PLC0415  SQLAlchemy is slow to import
@@ -47,7 +48,7 @@ async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
         drafts = await open_drafts(settings, stack)
         database = await open_database(settings, stack)
         blobs = await open_blobs(settings, drafts, "blobs")
-        stores = Stores(SqlUploadStore(database), blobs, drafts, limits_of(settings))
+        stores = Stores(SqlUploadStore(database), blobs, drafts, limits_of(settings), observer=observer)
         parts = Parts(stores, settings.data_dir / "parts")
         await parts.make()
         results = await open_blobs(settings, drafts, "results")

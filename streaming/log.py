@@ -13,6 +13,20 @@ class Entry(NamedTuple):
     event: Event
 
 
+class Observer(Protocol):
+    """Told of every event that one log took, in order, on the writer's thread: it never blocks and never raises."""
+
+    def appended(self, event: Event) -> None: ...
+
+
+class Unobserved:
+    def appended(self, event: Event) -> None:
+        pass
+
+
+UNOBSERVED = Unobserved()
+
+
 class Log(Protocol):
     """One writer, any number of readers.
 

@@ -11,6 +11,7 @@ from uploads.drafts import Draft, Drafts
 from uploads.errors import StoreUnavailable, UploadsError
 from uploads.labels import label_of
 from uploads.limits import Budget, Traffic, UploadLimits
+from uploads.observer import UNOBSERVED, Observer
 from uploads.receive import Content, receive
 from uploads.records import MissingBlob, Upload, UploadStore, new_upload_id
 
@@ -22,6 +23,7 @@ class Stores:
     drafts: Drafts
     limits: UploadLimits
     traffic: Traffic = field(default_factory=Traffic)
+    observer: Observer = UNOBSERVED
 
 
 class Intake:
@@ -45,7 +47,7 @@ class Intake:
         draft = await self._stores.drafts.open()
         self._drafts.append(draft)
         await draft.refuse_if_full(declared_bytes)
-        content = await receive(stream, draft, self._stores.drafts.disk, self._budget.take, label)
+        content = await receive(stream, draft, self._stores.drafts.disk, self._take, label)
         self._uploads.append(made_upload(self._owner, label, content))
 
     async def commit(self) -> list[Upload]:
@@ -53,12 +55,18 @@ class Intake:
         for draft in self._drafts:
             await draft.end()
         paths = {upload.sha256: draft.path for upload, draft in zip(self._uploads, self._drafts, strict=True)}
-        return await file_away(self._stores, self._uploads, paths)
+        kept = await file_away(self._stores, self._uploads, paths)
+        self._stores.observer.kept(len(kept))
+        return kept
 
     async def close(self) -> None:
         self._budget.close()
         for draft in self._drafts:
             await draft.close()
+
+    def _take(self, count: int) -> None:
+        self._budget.take(count)
+        self._stores.observer.received(count)
 
 
 def made_upload(owner: str, label: str, content: Content) -> Upload:

@@ -21,6 +21,7 @@ from uploads.intake import Stores, discard, file_away, made_upload
 from uploads.labels import label_of
 from uploads.limits import Budget
 from uploads.media_types import HEAD_BYTES, TAIL_BYTES, media_type_of
+from uploads.observer import observed
 from uploads.receive import Content
 from uploads.records import Part, is_part_id, new_part_id
 from uploads.turns import Turns
@@ -57,12 +58,14 @@ class Parts:
 
     async def create(self, owner: str, wanted: tus.Creation) -> Part:
         """Durable when it returns. Raises what `append` could never mend: the length, the name, the quota."""
-        label_of(tus.filename(wanted.metadata))
-        self._refuse_length(wanted.length or 0)
-        now = round(time.time(), 6)
-        part = Part(new_part_id(), owner, wanted.metadata, wanted.length, 0, now, now + self._stores.limits.part_ttl_s)
-        await self._stores.records.add_part(part, self._stores.limits.quota)
-        return part
+        with observed(self._stores.observer):
+            label_of(tus.filename(wanted.metadata))
+            self._refuse_length(wanted.length or 0)
+            now = round(time.time(), 6)
+            expires_at = now + self._stores.limits.part_ttl_s
+            part = Part(new_part_id(), owner, wanted.metadata, wanted.length, 0, now, expires_at)
+            await self._stores.records.add_part(part, self._stores.limits.quota)
+            return part
 
     async def status(self, part_id: str, owner: str) -> Part:
         """Where it stands, when whoever still wrote to it has put away what came."""
@@ -75,7 +78,7 @@ class Parts:
 
     async def append(self, part_id: str, owner: str, body: Body, chunk: Chunk) -> Part:
         """Adds the body. If it is cut, stays what came; with a checksum only the whole counts."""
-        with self._stores.traffic.one_more(self._stores.limits):
+        with observed(self._stores.observer), self._stores.traffic.one_more(self._stores.limits):
             async with self._turns.take(part_id, body.interrupt):
                 part = self._agreed(await self._find(part_id, owner), chunk)
                 if part.upload_id is not None:
@@ -142,11 +145,16 @@ class Parts:
     async def _receive(self, part: Part, file: GrowingFile, body: Body, chunk: Chunk) -> Part:
         growth = Growth(self._stores, part, file, chunk.checksum)
         if part.length is not None:  # its whole length was counted when it was created
-            return await growth.receive(body, lambda _: None)
+            return await growth.receive(body, self._stores.observer.received)
         usage = await self._stores.records.usage(part.owner)
         budget = Budget(self._stores.limits, usage, part.owner, self._stores.traffic)
+
+        def take(count: int) -> None:
+            budget.take(count)
+            self._stores.observer.received(count)
+
         try:
-            return await growth.receive(body, budget.take)
+            return await growth.receive(body, take)
         finally:
             budget.close()
 
@@ -160,6 +168,7 @@ class Parts:
             (upload,) = await file_away(self._stores, made, {content.sha256: second_name}, part.id)
         finally:
             await self._stores.drafts.remove(second_name)
+        self._stores.observer.kept(1)
         await self._unlink(part)
         return replace(part, upload_id=upload.id)
 

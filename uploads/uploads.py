@@ -9,6 +9,7 @@ from pathlib import Path
 from uploads.errors import UnknownUpload, UploadsError
 from uploads.intake import Intake, Stores, discard
 from uploads.limits import Budget, UploadLimits
+from uploads.observer import observed
 from uploads.parts import Parts
 from uploads.records import Cursor, Upload, is_upload_id
 
@@ -36,7 +37,7 @@ class Uploads:
     @asynccontextmanager
     async def intake(self, owner: str) -> AsyncIterator[Intake]:
         """For several files that are kept together: `add` each, then `commit`."""
-        with self._stores.traffic.one_more(self.limits):
+        with observed(self._stores.observer), self._stores.traffic.one_more(self.limits):
             usage = await self._stores.records.usage(owner)
             intake = Intake(self._stores, Budget(self.limits, usage, owner, self._stores.traffic), owner)
             try:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from streaming.events import Delta, Event, is_last
-from streaming.log import Entry
+from streaming.log import UNOBSERVED, Entry, Observer
 
 EVENT_BYTES = 200  # a small frozen object, its numbers and its place in the list, measured with tracemalloc
 LOGPROB_BYTES = 200
@@ -47,10 +47,11 @@ class Waker:
 class MemoryLog:
     """`streaming.log.Log` as a list. Readers wait on the loop of the waker."""
 
-    __slots__ = ("_events", "_lock", "_size_bytes", "_waiting", "_waker")
+    __slots__ = ("_events", "_lock", "_observer", "_size_bytes", "_waiting", "_waker")
 
-    def __init__(self, waker: Waker) -> None:
+    def __init__(self, waker: Waker, observer: Observer = UNOBSERVED) -> None:
         self._waker = waker
+        self._observer = observer
         self._events: list[Event] = []
         self._lock = threading.Lock()
         self._size_bytes = 0
@@ -75,6 +76,7 @@ class MemoryLog:
                     break
                 self._events.append(event)
                 self._size_bytes += size_of(event)
+                self._observer.appended(event)
         self._waker.changed(self)
 
     async def read(self, after: int, timeout_s: float | None = None) -> Sequence[Entry]:

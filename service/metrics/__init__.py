@@ -1,0 +1,1 @@
+"""What `/metrics` tells. Only this package and its route know Prometheus."""
