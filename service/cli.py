@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands import chat, models, serve, worker
+from service.commands import chat, models, serve, upload, worker
 
 app = typer.Typer(
     name="headwater",
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command("serve", cls=serve.ServeCommand)(serve.serve)
 app.command("worker")(worker.worker)
 app.command("chat")(chat.chat)
+app.command("upload")(upload.upload)
 app.add_typer(models.app, name="models")
 
 

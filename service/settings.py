@@ -21,6 +21,7 @@ from service.document_settings import DocumentSettings
 
 PREFIX = "HEADWATER_"
 CONFIG_VARIABLE = "HEADWATER_CONFIG"  # names the TOML file; the one variable that is no setting
+API_KEY_VARIABLE = "HEADWATER_API_KEY"  # read by the commands that ask a server; no setting of one
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
@@ -304,7 +305,7 @@ def check_file(path: str) -> None:
 
 
 def refuse_unknown(variables: Iterable[str]) -> None:
-    known = [CONFIG_VARIABLE, *(variable_of(path) for path in setting_paths(Settings))]
+    known = [CONFIG_VARIABLE, API_KEY_VARIABLE, *(variable_of(path) for path in setting_paths(Settings))]
     groups = {variable_of(name) for name in Settings.model_fields}
     for variable in sorted(variables):
         if variable.upper() not in {*known, *groups}:

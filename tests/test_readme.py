@@ -30,7 +30,7 @@ def test_every_link_leads_to_a_file(name: str) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("command", ["serve", "chat", "models"])
+@pytest.mark.parametrize("command", ["serve", "chat", "models", "upload"])
 def test_every_command_of_the_readme_exists(command: str) -> None:
     assert f"headwater {command}" in README.read_text() or f"make {command}" in README.read_text()
     asked = [sys.executable, "-m", "service", command, "--help"]

@@ -72,6 +72,16 @@ async def process_file(
     return IngestAnswer(job_id=job.id, upload_id=upload.id)
 
 
+@router.post("/uploads/{upload_id}/process", status_code=202, response_model=IngestAnswer)
+async def process_upload(
+    upload_id: str, uploads: TheUploads, jobs: TheJobs, owner: TheOwner, _: NoParameters
+) -> IngestAnswer:
+    """Makes a file that is here already searchable in the background."""
+    upload = await uploads.uploads.find(upload_id, owner)
+    job = await add_job(jobs, INGEST, owner, {"upload_id": upload.id}, None)
+    return IngestAnswer(message="Processing in background", job_id=job.id, upload_id=upload.id)
+
+
 async def keep_form(request: Request, backend: TheUploads, owner: str) -> tuple[Upload, dict[str, str]]:
     """One file, durable, and the other fields as text."""
     if not is_multipart(request.headers.get("content-type", "")):

@@ -1,0 +1,1 @@
+"""What `headwater upload` does; it speaks only the public wire."""
