@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
+from starlette.responses import Response
 
 from service import errors, health
 from service.auth import authenticate
@@ -17,7 +18,7 @@ from service.metrics.requests import RequestMeter
 from service.middleware import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, BodyLimit, ErrorBoundary, PlainBody, RequestId
 from service.openapi import DescribedApp
 from service.query import refuse_broken_query
-from service.routes import metrics, predict
+from service.routes import chat_files, metrics, predict
 from service.settings import Settings
 from streaming import routes as streaming_routes
 from uploads import job_routes, process_routes, search_routes, tus_routes
@@ -47,10 +48,18 @@ def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
     errors.install(app)
     app.include_router(health.router)
     app.include_router(metrics.router)
-    for router in (streaming_routes.router, predict.router, search_routes.router):
-        guards = [Depends(authenticate), Depends(refuse_broken_query), Depends(refuse_other_than_json)]
-        app.include_router(router, dependencies=guards, responses=REFUSALS)
     guards = [Depends(authenticate), Depends(refuse_broken_query)]
+    app.router.add_api_route(
+        chat_files.FORM_PATH,
+        chat_files.stream_of_form,
+        methods=["POST"],
+        dependencies=guards,
+        response_class=Response,
+        include_in_schema=False,  # the same path takes JSON and is described there
+        route_class_override=chat_files.FormRoute,
+    )
+    for router in (streaming_routes.router, predict.router, search_routes.router):
+        app.include_router(router, dependencies=[*guards, Depends(refuse_other_than_json)], responses=REFUSALS)
     for router in (uploads_routes.router, tus_routes.router, process_routes.router, job_routes.router):
         app.include_router(router, dependencies=guards, responses=FILE_REFUSALS)
     return app
@@ -75,7 +84,12 @@ def middleware(settings: Settings, counted: Metrics) -> list[Middleware]:
         Middleware(Linger),
         Middleware(ErrorBoundary),
         Middleware(PlainBody),
-        Middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger=larger_bodies(settings)),
+        Middleware(
+            BodyLimit,
+            max_bytes=settings.max_body_bytes,
+            larger=larger_bodies(settings),
+            larger_forms={chat_files.FORM_PATH: settings.uploads.max_request_bytes},
+        ),
     ]
 
 

@@ -21,7 +21,9 @@ MEDIA_TYPE = "application/problem+json"
 FIELD_ERRORS_MAX = 20
 LOCATION_CHARS_MAX = 100
 
-STATUSES: Mapping[type[Exception], int] = {
+DomainError: TypeAlias = text.StreamingError | files.UploadsError
+
+STATUSES: Mapping[type[text.StreamingError] | type[files.UploadsError], int] = {
     text.StreamingError: 500,
     text.InvalidGeneration: 422,
     text.PromptTooLong: 413,
@@ -41,6 +43,8 @@ STATUSES: Mapping[type[Exception], int] = {
     text.NonFiniteLogits: 500,
     text.OutOfMemory: 503,
     text.StepFailed: 500,
+    text.GroundingFailed: 500,
+    text.GroundingTimedOut: 503,
     files.UploadsError: 500,
     files.UploadRefused: 400,
     files.InvalidFilename: 422,
@@ -85,8 +89,8 @@ STATUSES: Mapping[type[Exception], int] = {
     documents.EncryptedDocument: 422,
     documents.DocumentTooLarge: 413,
 }
+STATUS_OF_CODE = {kind.code: status for kind, status in STATUSES.items()}
 PHRASES = {460: "Checksum Mismatch"}  # of the tus protocol, which took numbers that HTTP does not know
-DomainError: TypeAlias = text.StreamingError | files.UploadsError
 RETRY_AFTER_S: Mapping[type[Exception], int] = {text.EngineDown: 30}
 RETRY_AFTER_DEFAULT_S = 5
 CODES = {
@@ -141,7 +145,7 @@ def problem(
 
 
 def domain_problem(scope: Scope, error: DomainError) -> Response:
-    status = STATUSES[type(error)]
+    status = STATUS_OF_CODE[error.code]  # of an answer's files it is the code that says what went wrong
     headers = {}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(retry_after_s(error))

@@ -4,7 +4,8 @@ import asyncio
 import gc
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeAlias, TypedDict
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from service.batch_rows import RowPredictor
 from service.documents import open_library, open_search_backend
 from service.drain import Drain
+from service.grounding import GroundingLimits, LibraryGrounding
 from service.jobs import make_jobs, open_jobs_backend
 from service.metrics import loop_lag
 from service.metrics.generations import GenerationObserver
@@ -32,6 +34,7 @@ from streaming.limits import Pace, RequestLimits
 from streaming.log import Observer, Unobserved
 from streaming.logs.memory import MemoryLog, Waker
 from streaming.predictor import Predictor
+from streaming.reading import ReadingLimits, Readings
 from streaming.streams import Retention, Streams
 from uploads.backend import UploadsBackend
 from uploads.errors import UploadsClosing
@@ -73,13 +76,15 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         background_log = open_log(partial(GenerationObserver, counted, is_background=True))
         predict_row = RowPredictor(registry, background_log, settings.max_prompt_chars)
         jobs = make_jobs(settings, storage, library, predict_row)
-        backend = open_backend(settings, streams, registry, drain, counted)
+        readings = open_readings(settings, storage.uploads, library)
+        backend = open_backend(settings, streams, registry, readings, drain, counted=counted)
+        answers = partial(finish_answers, registry, readings)
         tasks = [
             start(streams.sweep_forever()),
             start(loop_lag.measure_forever(counted.loop_lag_s.observe)),
             start(storage.uploads.sweep_forever(settings.uploads.sweep_interval_s)),
             start(jobs.watch.run()),
-            start(leave(drain, registry, storage.uploads, jobs.worker, settings.shutdown_grace_s)),
+            start(leave(drain, answers, storage.uploads, jobs.worker, settings.shutdown_grace_s)),
         ]
         working = start(jobs.worker.run()) if settings.jobs.run_here else None
         try:
@@ -97,7 +102,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await close_engines(registry, grace_s=0)
+            await answers(grace_s=0)
 
 
 def entries_of(settings: Settings) -> dict[str, ModelEntry | None]:
@@ -209,7 +214,24 @@ def open_log(observer: Callable[[], Observer] = Unobserved) -> Callable[[], Memo
     return lambda: MemoryLog(waker, observer())
 
 
-def open_backend(settings: Settings, streams: Streams, registry: Registry, drain: Drain, counted: Metrics) -> Backend:
+def open_readings(settings: Settings, uploads: Uploads, library: Library) -> Readings:
+    given = settings.file_chat
+    grounding = LibraryGrounding(
+        uploads, library, GroundingLimits(given.max_citations, settings.documents.max_query_chars)
+    )
+    limits = ReadingLimits(
+        max_reading=given.max_reading,
+        max_waiting=given.max_waiting,
+        read_timeout_s=given.read_timeout_s,
+        cite_timeout_s=given.cite_timeout_s,
+        room_tokens=given.room_tokens,
+    )
+    return Readings(grounding, limits)
+
+
+def open_backend(
+    settings: Settings, streams: Streams, registry: Registry, readings: Readings, drain: Drain, *, counted: Metrics
+) -> Backend:
     def find_predictor(name: str) -> Predictor:
         if drain.is_started:
             raise ShuttingDown("The service is shutting down and takes no new work.")
@@ -223,9 +245,10 @@ def open_backend(settings: Settings, streams: Streams, registry: Registry, drain
         max_logit_bias=settings.max_logit_bias,
         max_logprobs=settings.max_logprobs,
         max_grace_s=settings.max_grace_s,
+        max_upload_ids=settings.file_chat.max_files,
     )
     pace = Pace(settings.heartbeat_s, settings.send_timeout_s)
-    return Backend(streams, find_predictor, limits, pace, counted.resumes.inc)
+    return Backend(streams, find_predictor, readings, limits, pace, counted.resumes.inc)
 
 
 def open_uploads_backend(settings: Settings, uploads: Uploads, library: Library, drain: Drain) -> UploadsBackend:
@@ -236,11 +259,21 @@ def open_uploads_backend(settings: Settings, uploads: Uploads, library: Library,
     return UploadsBackend(uploads, library.delete, refuse_when_leaving, settings.send_timeout_s)
 
 
-async def leave(drain: Drain, registry: Registry, uploads: Uploads, worker: Worker, grace_s: float) -> None:
+async def leave(
+    drain: Drain, finish: Callable[[float], Awaitable[None]], uploads: Uploads, worker: Worker, grace_s: float
+) -> None:
     """What runs may finish within the grace: answers, files that are being received, jobs that need no model."""
     await drain.wait_started()
-    await asyncio.gather(close_engines(registry, grace_s), uploads.wait_until_idle(grace_s), worker.drain(grace_s))
+    await asyncio.gather(finish(grace_s), uploads.wait_until_idle(grace_s), worker.drain(grace_s))
     drain.finish()
+
+
+async def finish_answers(registry: Registry, readings: Readings, grace_s: float) -> None:
+    """First those that still read their files, since they need an engine afterwards."""
+    ends_at = time.monotonic() + grace_s
+    await readings.finish_reading(grace_s)
+    await close_engines(registry, max(ends_at - time.monotonic(), 0.0))
+    await readings.finish_citing()
 
 
 async def close_engines(registry: Registry, grace_s: float) -> None:

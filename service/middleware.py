@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import problem
+from uploads.multipart import is_multipart
 
 REQUEST_ID = ContextVar("request_id", default="-")
 
@@ -139,13 +140,18 @@ class BodyTooLarge(HTTPException):
 class BodyLimit:
     """Refuses a body that is declared too large before it is read, and any other at the byte that is too much."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int]) -> None:
-        """`larger`: limits for the paths that begin like this."""
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int], larger_forms: Mapping[str, int] | None = None
+    ) -> None:
+        """`larger`: limits for the paths that begin like this. `larger_forms`: for forms with files on a path."""
         self._app = app
         self._max_bytes = max_bytes
         self._larger = larger
+        self._larger_forms = larger_forms or {}
 
-    def limit(self, path: str) -> int:
+    def limit(self, path: str, content_type: str) -> int:
+        if path in self._larger_forms and is_multipart(content_type):
+            return self._larger_forms[path]
         found = [size for start, size in self._larger.items() if path == start or path.startswith(start + "/")]
         return max(found, default=self._max_bytes)
 
@@ -153,8 +159,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        max_bytes = self.limit(scope["path"])
-        declared = Headers(scope=scope).get("content-length", "0")
+        headers = Headers(scope=scope)
+        max_bytes = self.limit(scope["path"], headers.get("content-type", ""))
+        declared = headers.get("content-length", "0")
         if declared.isdecimal() and int(declared[:20]) > max_bytes:
             error = BodyTooLarge(max_bytes)
             await problem(scope, error.status_code, error.detail, headers={"Connection": "close"})(scope, receive, send)

@@ -127,6 +127,27 @@ class JobSettings(BaseModel):
     )
 
 
+class FileChatSettings(BaseModel):
+    """Answers from files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_files: int = Field(default=8, ge=1, le=100, description="Files that one answer is made from.")
+    room_tokens: int = Field(
+        default=2048,
+        ge=64,
+        le=1_048_576,
+        description="Tokens of a prompt that files take at most; a longer prompt takes longer to read.",
+    )
+    max_citations: int = Field(default=3, ge=0, le=50, description="Pieces that an answer quotes at most.")
+    max_reading: int = Field(default=4, ge=1, le=1000, description="Answers whose files are read at once.")
+    max_waiting: int = Field(default=64, ge=0, le=100_000, description="Answers that wait for their files to be read.")
+    read_timeout_s: float = Field(
+        default=300.0, gt=0, description="How long an answer waits for its files, the time in the line counted."
+    )
+    cite_timeout_s: float = Field(default=5.0, gt=0, description="How long the end of an answer waits for quotes.")
+
+
 class Settings(BaseSettings):
     """Made by `load_settings`, which turns what is wrong into one line."""
 
@@ -211,6 +232,8 @@ class Settings(BaseSettings):
     documents: DocumentSettings = Field(
         default_factory=DocumentSettings, description="How files are read, cut into pieces and searched."
     )
+
+    file_chat: FileChatSettings = Field(default_factory=FileChatSettings, description="Answers from files.")
 
     max_body_bytes: int = Field(default=MIB, ge=1024, description="The largest JSON body.")
     max_prompt_chars: int = Field(default=200_000, ge=1, description="The longest prompt, all messages together.")

@@ -5,8 +5,8 @@ from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from streaming.errors import Cancelled, GenerationFailed, Overloaded, StreamingError
-from streaming.events import Delta, Event, Failed, Finished
+from streaming.errors import Cancelled, GroundingFailed, Overloaded, StreamingError
+from streaming.events import Citation, Delta, Event, Failed, Finished, GivenDocument, Started
 from streaming.log import Log
 
 
@@ -14,6 +14,8 @@ from streaming.log import Log
 class Answer:
     text: str
     finished: Finished
+    documents: tuple[GivenDocument, ...] = ()
+    citations: tuple[Citation, ...] = ()
 
 
 async def collect(log: Log) -> Answer:
@@ -26,7 +28,12 @@ async def collect(log: Log) -> Answer:
         raise error_of(last)
     if last.finish_reason == "cancelled":
         raise Cancelled("The generation was cancelled before it was done.")
-    return Answer("".join(event.text for event in events if isinstance(event, Delta)), last)
+    return Answer(
+        text="".join(event.text for event in events if isinstance(event, Delta)),
+        finished=last,
+        documents=next((event.documents for event in events if isinstance(event, Started)), ()),
+        citations=tuple(event for event in events if isinstance(event, Citation)),
+    )
 
 
 async def collect_unless(log: Log, gone: Coroutine[Any, Any, None]) -> Answer | None:
@@ -42,8 +49,10 @@ async def collect_unless(log: Log, gone: Coroutine[Any, Any, None]) -> Answer | 
 
 
 def error_of(failed: Failed) -> StreamingError:
-    known = {kind.code: kind for kind in kinds(StreamingError) if kind is not Overloaded}
-    return known.get(failed.code, GenerationFailed)(failed.message)
+    """What files kept from being read has codes that are not known here."""
+    known = {kind.code: kind for kind in kinds(StreamingError) if kind not in (Overloaded, GroundingFailed)}
+    kind = known.get(failed.code)
+    return kind(failed.message) if kind else GroundingFailed(failed.message, failed.code, retryable=failed.retryable)
 
 
 def kinds(root: type[StreamingError]) -> Iterator[type[StreamingError]]:

@@ -1,18 +1,26 @@
 """Events as bytes. NDJSON and bare text are here; `streaming.sse` is the third encoder over the same entries."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
 import orjson
 
-from streaming.events import Delta, Event, Failed, Finished, Progress, Queued, Started, Usage
+from streaming.events import Citation, Delta, Event, Failed, Finished, Progress, Queued, Started, Usage
 from streaming.log import Entry
 from streaming.resume import GAP_ID, MESSAGES, GapReason, write_event_id
 
 # Line ends to `str.splitlines` and to naive clients, though not to SSE: escaped, every reader stays whole.
 ODD_LINE_ENDS = ((b"\xc2\x85", rb"\u0085"), (b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
 CHUNK_BYTES = 16_384
+NAMES: Mapping[type[Event], str] = {
+    Started: "start",
+    Queued: "queue",
+    Progress: "progress",
+    Citation: "citation",
+    Finished: "end",
+    Failed: "failed",
+}
 
 
 class Encoder(Protocol):
@@ -80,19 +88,7 @@ def chunks(encoder: Encoder, stream_id: str, entries: Sequence[Entry]) -> Iterat
 
 def name_of(event: Event) -> str | None:
     """The event's name on the wire; None for text, which goes out unnamed."""
-    match event:
-        case Started():
-            return "start"
-        case Queued():
-            return "queue"
-        case Progress():
-            return "progress"
-        case Delta():
-            return None
-        case Finished():
-            return "end"
-        case Failed():
-            return "failed"
+    return NAMES.get(type(event))
 
 
 def payload(event: Event) -> dict[str, Any]:
@@ -105,6 +101,8 @@ def payload(event: Event) -> dict[str, Any]:
             return {"finish_reason": event.finish_reason, "usage": usage, "timings": asdict(event.timings)}
         case Failed():
             return {"error": asdict(event)}
+        case Started() | Progress() | Citation():  # what has to do with files is left out where there are none
+            return {name: value for name, value in asdict(event).items() if value not in (None, ())}
         case _:
             return asdict(event)
 

@@ -18,7 +18,9 @@ StreamingError
     ├── Cancelled          somebody ended it before it was done
     ├── NonFiniteLogits    the model computed NaN or infinity for it
     ├── OutOfMemory        its step did not fit in memory
-    └── StepFailed         its step raised
+    ├── StepFailed         its step raised
+    ├── GroundingFailed    the files it should answer from cannot be read; its code says why
+    └── GroundingTimedOut  reading them took longer than is waited for
 """
 
 
@@ -110,3 +112,19 @@ class OutOfMemory(GenerationFailed):
 
 class StepFailed(GenerationFailed):
     code = "step_failed"
+
+
+class GroundingFailed(GenerationFailed):
+    """`code` is that of what went wrong with the files, in the words of whoever reads them."""
+
+    code = "grounding_failed"
+
+    def __init__(self, message: str, code: str | None = None, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code or type(self).code
+        self.retryable = retryable
+
+
+class GroundingTimedOut(GenerationFailed):
+    code = "grounding_timed_out"
+    retryable = True

@@ -1,13 +1,16 @@
 """What a generation tells its readers: plain frozen data, the same for every engine, log and wire dialect.
 
 A log holds one `Started`, then any number of `Queued`, `Progress` and `Delta`, then exactly one `Finished`
-or `Failed`. Nothing here is a tensor, a callback or an exception, so every event can be pickled.
+or `Failed`. Of an answer from files it holds more: `Progress("ingest", …)` stand before `Started`, which is missing
+when the reading failed or was cancelled, and any number of `Citation` stand right before `Finished`.
+Nothing here is a tensor, a callback or an exception, so every event can be pickled.
 """
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
+IngestStep: TypeAlias = Literal["wait", "read", "embed", "index"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,17 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenDocument:
+    """What of a file the model was given: the whole text, or the best pieces of it."""
+
+    upload_id: str
+    filename: str
+    given: Literal["whole", "pieces"]
+    given_characters: int
+    characters: int
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     stream_id: str
     model: str
@@ -53,6 +67,7 @@ class Started:
     prompt_tokens: int
     seed: int
     created: int
+    documents: tuple[GivenDocument, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +80,14 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a phase before the first token has come, counted in tokens."""
+    """How far a phase before the first token has come: `prefill` in tokens, `ingest` in what its `step` counts."""
 
-    phase: Literal["prefill"]
+    phase: Literal["prefill", "ingest"]
     done: int
     total: int
+    step: IngestStep | None = None
+    upload_id: str | None = None
+    filename: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +97,18 @@ class Delta:
     text: str
     tokens: int = 1
     logprobs: tuple[ChosenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A piece that supports the answer: `text` is the file's text from `start` to `end`, in characters."""
+
+    upload_id: str
+    filename: str
+    page: int | None
+    start: int
+    end: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +130,7 @@ class Failed:
     retryable: bool
 
 
-Event: TypeAlias = Started | Queued | Progress | Delta | Finished | Failed
+Event: TypeAlias = Started | Queued | Progress | Delta | Citation | Finished | Failed
 
 
 def is_last(event: Event) -> bool:

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from streaming.errors import PromptTooLong
 from streaming.generation import Generation
 from streaming.limits import RequestLimits
 from streaming.predictor import DEFAULT_MODEL, Message, TextRequest
-from streaming.schemas import ChatBody, ChatQuery, Options, PredictBody, StreamOptions
+from streaming.schemas import ChatBody, ChatForm, ChatQuery, Options, PredictBody, StreamOptions
+
+ChatAsked: TypeAlias = ChatBody | ChatQuery | ChatForm
+FILE_FIELDS = ("upload_id", "upload_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,9 @@ def excesses(options: Options, limits: RequestLimits) -> Iterator[Excess]:
         yield Excess("stop", f"Each should have at most {limits.max_stop_chars} characters", "string_too_long")
     if isinstance(options, StreamOptions) and (options.grace_s or 0) > limits.max_grace_s:
         yield Excess("grace_s", f"Input should be less than or equal to {limits.max_grace_s:g}", "less_than_equal")
+    if len(upload_ids_of(options)) > limits.max_upload_ids:
+        field = "upload_id" if options.upload_id else "upload_ids"
+        yield Excess(field, f"At most {limits.max_upload_ids} files make one answer", "too_long")
     if isinstance(options, ChatBody):
         yield from body_excesses(options, limits)
 
@@ -49,7 +55,7 @@ def logprob_excesses(generation: Generation, limits: RequestLimits) -> Iterator[
         yield Excess("logprobs", message, "too_long")
 
 
-def chat_request(asked: ChatBody | ChatQuery, limits: RequestLimits) -> TextRequest:
+def chat_request(asked: ChatAsked, limits: RequestLimits) -> TextRequest:
     """Raises `PromptTooLong` before anything is spent on the prompt."""
     messages = list(messages_of(asked))
     refuse_long(sum(len(message.content) for message in messages), limits)
@@ -71,7 +77,12 @@ def predict_request(asked: PredictBody, limits: RequestLimits) -> TextRequest:
     return TextRequest([message], is_chat=False, model=model, wants_confidence=True, **sampling_of(asked))
 
 
-def messages_of(asked: ChatBody | ChatQuery) -> Iterator[Message]:
+def upload_ids_of(asked: Options) -> tuple[str, ...]:
+    """Each once, in the client's order."""
+    return tuple(dict.fromkeys([*(asked.upload_id or ()), *(asked.upload_ids or ())]))
+
+
+def messages_of(asked: ChatAsked) -> Iterator[Message]:
     if asked.system is not None:
         yield Message("system", asked.system)
     if asked.prompt is not None:
@@ -87,5 +98,5 @@ def refuse_long(chars: int, limits: RequestLimits) -> None:
 
 
 def sampling_of(asked: Options) -> dict[str, Any]:
-    fields = {name: getattr(asked, name) for name in Options.model_fields}
+    fields = {name: getattr(asked, name) for name in Options.model_fields if name not in FILE_FIELDS}
     return {**fields, "min_tokens": asked.min_tokens or 0, "stop": tuple(asked.stop or ())}

@@ -12,6 +12,7 @@ class RequestLimits:
     max_logit_bias: int = 300
     max_logprobs: int = 20_000
     max_grace_s: float = 300.0
+    max_upload_ids: int = 8
 
 
 @dataclass(frozen=True, slots=True)

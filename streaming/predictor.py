@@ -58,5 +58,8 @@ class Predictor(Protocol):
     def context_tokens(self) -> int:
         """The most that prompt and answer may have together, by training, settings and memory."""
 
+    async def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+        """How many tokens of a prompt each text would be, about: next to other text it may be one more or less."""
+
     async def prepare(self, request: TextRequest, owner: str) -> Generation:
         """Raises `InvalidGeneration`. Fixes the seed and the stream id."""

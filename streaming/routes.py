@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from streaming.accept import Format, choose_format
 from streaming.backend import Backend
 from streaming.errors import InvalidTicket, UnknownStream
-from streaming.intake import Excess, chat_request, excesses, logprob_excesses
+from streaming.intake import ChatAsked, Excess, chat_request, excesses, logprob_excesses, upload_ids_of
 from streaming.responses import answer
 from streaming.resume import MESSAGES, GoOn, Resumption, resume
 from streaming.schemas import ChatBody, ChatQuery, EventsQuery, NoQuery, Options, StreamState, StreamTicket
@@ -155,17 +155,16 @@ def open_by_ticket(caller: Caller, ticket: str, stream_id: str | None = None) ->
     return caller.answer(GoOn(stream, -1))
 
 
-async def start(backend: Backend, owner: str, asked: ChatBody | ChatQuery, default_grace_s: float) -> Stream:
+async def start(backend: Backend, owner: str, asked: ChatAsked, default_grace_s: float) -> Stream:
     """Raises whatever is known before the first token, so that it still gets a status of its own."""
     if isinstance(asked, ChatQuery) and asked.prompt is None:
         raise refused("prompt", "Field required", "missing")
     refuse_excess(asked, excesses(asked, backend.limits))
     request = chat_request(asked, backend.limits)
-    predictor = backend.find_predictor(request.model)
-    generation = await predictor.prepare(request, owner)
+    starter, generation = await backend.prepare(request, owner, upload_ids_of(asked))
     refuse_excess(asked, logprob_excesses(generation, backend.limits))
     grace_s = default_grace_s if asked.grace_s is None else asked.grace_s
-    return backend.streams.open(predictor.engine, generation, min(grace_s, backend.limits.max_grace_s))
+    return backend.streams.open(starter, generation, min(grace_s, backend.limits.max_grace_s))
 
 
 def one_of(body: ChatBody | None, query: ChatQuery) -> ChatBody | ChatQuery:

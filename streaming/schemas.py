@@ -4,11 +4,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from streaming.events import GivenDocument
 from streaming.generation import SEED_BITS
 
 MAX_TOKENS_MAX = 1_048_576
 MAX_TOP_LOGPROBS = 20
 MODEL_NAME_CHARS_MAX = 64
+UPLOAD_ID_CHARS_MAX = 64
 State: TypeAlias = Literal["queued", "running", "finished", "failed", "cancelled"]
 
 
@@ -37,6 +39,7 @@ Plain: TypeAlias = Annotated[str, AfterValidator(refuse_unsafe)]
 Said: TypeAlias = Annotated[Plain, AfterValidator(refuse_blank)]
 StopString: TypeAlias = Annotated[Plain, Field(min_length=1)]
 ModelName: TypeAlias = Annotated[Plain, Field(min_length=1, max_length=MODEL_NAME_CHARS_MAX)]
+UploadId: TypeAlias = Annotated[Plain, Field(min_length=1, max_length=UPLOAD_ID_CHARS_MAX)]
 TokenId: TypeAlias = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 LogitBias: TypeAlias = dict[TokenId, Annotated[float, Field(ge=-100, le=100)]]
 
@@ -61,6 +64,10 @@ class Options(BaseModel):
     stop: Annotated[list[StopString] | None, BeforeValidator(as_list)] = Field(
         None, description="Strings that end the answer and are not part of it."
     )
+    upload_id: Annotated[list[UploadId] | None, BeforeValidator(as_list)] = Field(
+        None, description="Files to answer from; one, or several."
+    )
+    upload_ids: list[UploadId] | None = Field(None, description="The same as upload_id.")
 
 
 class StreamOptions(Options):
@@ -79,6 +86,12 @@ class ChatQuery(StreamOptions):
 
     prompt: Said | None = Field(None, description="What to answer.")
     ticket: Annotated[Plain, Field(max_length=256)] | None = Field(None, description="From `POST /chat/streams`.")
+
+
+class ChatForm(StreamOptions):
+    """The fields of a form that brings files along."""
+
+    prompt: Said = Field(description="What to answer.")
 
 
 class EventsQuery(BaseModel):
@@ -141,6 +154,15 @@ class UsageAnswer(BaseModel):
     total_tokens: int
 
 
+class CitationAnswer(BaseModel):
+    upload_id: str
+    filename: str
+    page: int | None
+    start: int
+    end: int
+    text: str = Field(description="The file's text from start to end, in characters.")
+
+
 class PredictAnswer(BaseModel):
     prediction: str
     confidence: float | None = Field(
@@ -150,6 +172,8 @@ class PredictAnswer(BaseModel):
     model_version: str
     processing_time_ms: float
     usage: UsageAnswer
+    documents: list[GivenDocument] = Field(description="What of the files the model was given.")
+    citations: list[CitationAnswer] = Field(description="What supports the answer in the files, the best first.")
 
 
 class StreamTicket(BaseModel):

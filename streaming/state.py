@@ -1,7 +1,7 @@
 """How far a stream is, read from its log."""
 
 from streaming.encode import usage_payload
-from streaming.events import Delta, Failed, Finished, Progress
+from streaming.events import Citation, Delta, Event, Failed, Finished, Progress
 from streaming.schemas import State, StreamFailure, StreamState, UsageAnswer
 from streaming.streams import Stream
 
@@ -10,7 +10,7 @@ async def state_of(stream: Stream) -> StreamState:
     position, event = (await stream.log.read(stream.log.last_position - 1))[-1]
     answer = StreamState(
         stream_id=stream.id,
-        state="running" if isinstance(event, Delta | Progress) else "queued",
+        state="running" if is_admitted(event) else "queued",
         model=stream.model,
         model_version=stream.model_version,
         created=stream.created,
@@ -28,6 +28,11 @@ async def state_of(stream: Stream) -> StreamState:
         error = StreamFailure(code=event.code, message=event.message, retryable=event.retryable)
         return answer.model_copy(update={"state": "failed", "error": error})
     return answer
+
+
+def is_admitted(event: Event) -> bool:
+    """A stream whose files are still being read waits for that, and then for a place."""
+    return isinstance(event, Delta | Citation) or (isinstance(event, Progress) and event.phase != "ingest")
 
 
 def ended(event: Finished) -> State:

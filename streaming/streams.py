@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from streaming.engine import Engine
 from streaming.generation import Generation
 from streaming.log import Log
 from streaming.tickets import NO_TICKET, Ticket, read_ticket, write_ticket
@@ -25,6 +24,14 @@ class KeptLog(Log, Protocol):
     @property
     def size_bytes(self) -> int:
         """About how much of this process's memory the log holds."""
+
+
+class Starter(Protocol):
+    """What of an engine a stream needs: to be started, and to be ended early."""
+
+    def submit(self, generation: Generation, log: Log) -> None: ...
+
+    def cancel(self, stream_id: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ class Stream:
     model_version: str
     created: int
     log: KeptLog
-    engine: Engine
+    engine: Starter
     grace_s: float
     readers: int = 0
     ticket: Ticket = NO_TICKET
@@ -85,7 +92,7 @@ class Streams:
     def finished_bytes(self) -> int:
         return self._finished_bytes
 
-    def open(self, engine: Engine, generation: Generation, grace_s: float) -> Stream:
+    def open(self, engine: Starter, generation: Generation, grace_s: float) -> Stream:
         """Starts the generation. Raises what `Engine.submit` raises, and then nothing has happened."""
         stream = Stream(
             id=generation.stream_id,

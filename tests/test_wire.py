@@ -10,7 +10,7 @@ from service.app import create_app
 from service.errors import CODES, STATUSES
 from service.settings import Settings, setting_paths
 from streaming import encode
-from streaming.events import Delta, Event, Failed, Finished, Progress, Queued, Started, Timings, Usage
+from streaming.events import Citation, Delta, Event, Failed, Finished, Progress, Queued, Started, Timings, Usage
 from streaming.resume import GAP_ID, MESSAGES
 from streaming.schemas import ChatBody, Options, PredictAnswer, StreamState, StreamTicket
 from streaming.sse import RETRY_MS
@@ -27,6 +27,7 @@ EVENTS: tuple[Event, ...] = (
     Queued(1, None),
     Progress("prefill", 1, 2),
     Delta("a"),
+    Citation("u1", "a.pdf", 1, 0, 1, "a"),
     Finished("stop", Usage(1, 2), Timings(1, 2, 3, 4)),
     Failed("step_failed", "It failed.", retryable=False),
 )
@@ -96,8 +97,8 @@ def test_the_example_is_a_stream() -> None:
     assert [event.name for event in events] == ["start", "message", "message", "end"]
     assert example.startswith(f"retry: {RETRY_MS}\n")
     assert set(events[0].json) == set(encode.payload(EVENTS[0]))
-    assert set(events[-1].json) == set(encode.payload(EVENTS[4]))
-    assert set(events[-1].json["timings"]) == set(encode.payload(EVENTS[4])["timings"])
+    assert set(events[-1].json) == set(encode.payload(EVENTS[-2]))
+    assert set(events[-1].json["timings"]) == set(encode.payload(EVENTS[-2])["timings"])
 
 
 def test_the_events_of_jobs_are_those_of_the_code() -> None:
@@ -112,7 +113,7 @@ def test_the_fields_of_a_batch_are_those_of_the_form() -> None:
 
 def test_the_codes_are_those_of_the_errors() -> None:
     said = {row[0].strip("`"): int(row[1]) for row in rows("## Codes")}
-    domain = {kind.code: status for kind, status in STATUSES.items()}  # type: ignore[attr-defined]  # all have one
+    domain = {kind.code: status for kind, status in STATUSES.items()}
     edge = {code: status for status, code in CODES.items()}
     assert said == {**domain, **edge, **READINESS}
 

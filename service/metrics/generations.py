@@ -14,7 +14,7 @@ class GenerationObserver:
     def __init__(self, metrics: Metrics, *, is_background: bool = False) -> None:
         self._metrics = metrics
         self._is_background = is_background
-        self._started_at = 0.0
+        self._started_at: float | None = None
         self._last_at: float | None = None
         self._counted = 0
 
@@ -37,12 +37,12 @@ class GenerationObserver:
 
     def _time_delta(self, now: float) -> None:
         if self._last_at is None:
-            self._metrics.first_token_s.observe(now - self._started_at)
+            self._metrics.first_token_s.observe(now - (self._started_at or now))
         else:
             self._metrics.inter_token_s.observe(now - self._last_at)
         self._last_at = now
 
     def _end(self, reason: str) -> None:
         self._metrics.generations.labels(reason).inc()
-        if not self._is_background:
+        if self._started_at is not None and not self._is_background:  # it may fail while its files are read
             self._metrics.generation_s.observe(time.monotonic() - self._started_at)

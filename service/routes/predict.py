@@ -1,6 +1,7 @@
 """`POST /predict`: a whole answer from the engine that also streams, cancelled when nobody waits for it any more."""
 
 import time
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
@@ -10,9 +11,17 @@ from starlette.responses import Response
 from streaming.backend import Backend
 from streaming.collect import Answer, collect_unless
 from streaming.encode import usage_payload
-from streaming.intake import excesses, predict_request
+from streaming.intake import excesses, predict_request, upload_ids_of
 from streaming.routes import TheBackend, TheOwner, refuse_excess
-from streaming.schemas import NoQuery, PredictAnswer, PredictBody, PredictQuery, PredictText, UsageAnswer
+from streaming.schemas import (
+    CitationAnswer,
+    NoQuery,
+    PredictAnswer,
+    PredictBody,
+    PredictQuery,
+    PredictText,
+    UsageAnswer,
+)
 from streaming.streams import Stream
 
 CLIENT_CLOSED_REQUEST = 499  # never sent: there is nobody to send it to
@@ -52,9 +61,8 @@ async def answer_whole(request: Request, backend: Backend, owner: str, asked: Pr
     started = time.monotonic()
     refuse_excess(asked, excesses(asked, backend.limits))
     wanted = predict_request(asked, backend.limits)
-    predictor = backend.find_predictor(wanted.model)
-    generation = await predictor.prepare(wanted, owner)
-    stream = backend.streams.open(predictor.engine, generation, grace_s=0)
+    starter, generation = await backend.prepare(wanted, owner, upload_ids_of(asked))
+    stream = backend.streams.open(starter, generation, grace_s=0)
     with backend.streams.reading(stream):
         answer = await collect_unless(stream.log, disconnect_of(request))
     if answer is None:
@@ -70,6 +78,8 @@ def prediction_of(stream: Stream, answer: Answer, took_s: float) -> PredictAnswe
         model_version=stream.model_version,
         processing_time_ms=round(took_s * 1000, 3),
         usage=UsageAnswer(**usage_payload(answer.finished.usage)),
+        documents=list(answer.documents),
+        citations=[CitationAnswer(**asdict(citation)) for citation in answer.citations],
     )
 
 

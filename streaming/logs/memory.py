@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from streaming.events import Delta, Event, is_last
+from streaming.events import Citation, Delta, Event, is_last
 from streaming.log import UNOBSERVED, Entry, Observer
 
 EVENT_BYTES = 200  # a small frozen object, its numbers and its place in the list, measured with tracemalloc
@@ -111,6 +111,8 @@ def release(waiter: asyncio.Future[None]) -> None:
 
 
 def size_of(event: Event) -> int:
+    if isinstance(event, Citation):
+        return EVENT_BYTES + sys.getsizeof(event.text)
     if not isinstance(event, Delta):
         return EVENT_BYTES
     shown = sum(1 + len(one.top) for one in event.logprobs)

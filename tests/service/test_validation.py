@@ -30,6 +30,16 @@ NUMBERS: dict[str, list[str]] = {
     "presence_penalty": ["-2.1", "2.1", "NaN"],
     "frequency_penalty": ["-2.1", "2.1", "NaN"],
     "seed": ["-1", "9007199254740992", "1.5", "true", '"1"', "9" * 5000],
+    "upload_id": [
+        "1",
+        "[1]",
+        '""',
+        '"a\\u0000"',
+        '"\\ud800"',
+        json.dumps("x" * 65),
+        json.dumps([str(n) for n in range(9)]),
+    ],
+    "upload_ids": ["1", "[1]", '[""]', '["\\u0000"]', json.dumps([str(n) for n in range(9)])],
     "stop": [
         "1",
         "[1]",
@@ -49,7 +59,6 @@ CHAT_ONLY: dict[str, list[str]] = {
     "system": ["1", '"\\u0000"', '"\\udfff"'],
     "logit_bias": ["[]", '{"x":1}', '{"1":101}', '{"1":NaN}', '{"-1":1}', '{"1":true}',
         json.dumps({str(n): 1 for n in range(301)})],
-    "upload_id": ['"x"'],
     "unknown": ["1"],
 }  # fmt: skip
 TEXTS = ['""', '" "', '"\\n\\t "', '"\\u0000"', '"a\\u0000b"', '"\\ud800"', '"\\udc00\\ud800"', "1", "true", "[]", "{}"]
@@ -188,7 +197,8 @@ def test_a_body_that_cannot_be_read_is_4xx(client: httpx.Client, body: bytes) ->
     [
         "", "prompt=", "prompt=%20", "prompt=%00", "prompt=a%00b", "prompt=%ED%A0%80", "prompt=%FF",
         "prompt=x&unknown=1",
-        "prompt=x&upload_id=1", "prompt=x&%FF=1", "prompt=x&max_tokens=0", "prompt=x&max_tokens=9223372036854775808",
+        "prompt=x&upload_id=", "prompt=x&upload_ids=", "prompt=x&%FF=1",
+        "prompt=x&max_tokens=0", "prompt=x&max_tokens=9223372036854775808",
         "prompt=x&max_tokens=true", "prompt=x&temperature=nan", "prompt=x&temperature=inf",
         "prompt=x&temperature=1e400",
         "prompt=x&temperature=3", "prompt=x&seed=-1", "prompt=x&stop=", "prompt=x&grace_s=301", "prompt=x&grace_s=nan",

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streaming.engines.echo.engine import EchoEngine
-from streaming.engines.echo.script import to_ids
+from streaming.engines.echo.script import split, to_ids
 from streaming.errors import PromptTooLong
 from streaming.generation import Generation, Sampling, new_seed, new_stream_id
 from streaming.predictor import TextRequest
@@ -18,6 +19,9 @@ class EchoPredictor:
     version: str = "echo-1"
     default_max_tokens: int = 512
     context_tokens: int = 1_000_000
+
+    async def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+        return await asyncio.to_thread(lambda: [len(split(text)) for text in texts])
 
     async def prepare(self, request: TextRequest, owner: str) -> Generation:
         token_ids = await asyncio.to_thread(to_ids, request.messages[-1].content)

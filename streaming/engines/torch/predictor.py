@@ -32,6 +32,9 @@ class LanguagePredictor:
     default_max_tokens: int
     defaults: dict[str, float]
 
+    async def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+        return await asyncio.get_running_loop().run_in_executor(self.executor, self._count, texts)
+
     async def prepare(self, request: TextRequest, owner: str) -> Generation:
         work = functools.partial(self._prepare, request, owner)
         return await asyncio.get_running_loop().run_in_executor(self.executor, work)
@@ -54,6 +57,16 @@ class LanguagePredictor:
             logprobs=request.logprobs,
             wants_confidence=request.wants_confidence,
         )
+
+    def _count(self, texts: Sequence[str]) -> Sequence[int]:
+        try:
+            if self.tokenizer.chat_template is None:
+                encodings = self.tokenizer.backend_tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+                return [len(encoding.ids) for encoding in encodings]
+            controls = self._controls
+            return [len(controls.encode(controls.defuse(Message("user", text)).content)) for text in texts]
+        except Exception as error:
+            raise StepFailed("The model's tokenizer failed on this text.") from error
 
     def _tokens(self, request: TextRequest) -> list[int]:
         try:

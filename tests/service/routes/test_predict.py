@@ -13,6 +13,7 @@ def test_a_prediction_is_what_the_wire_page_says(server: RunningServer) -> None:
     answer = httpx.post(f"{server.url}/predict", json={"text": "one two three"}).json()
     assert set(answer) == {
         "prediction", "confidence", "model_used", "model_version", "processing_time_ms", "usage",
+        "documents", "citations",
     }  # fmt: skip
     assert answer["prediction"] == "one two three"
     assert (answer["model_used"], answer["model_version"]) == ("default", "echo-1")
