@@ -88,6 +88,9 @@ class UploadSettings(BaseModel):
     part_ttl_s: float = Field(
         default=86_400.0, gt=0, description="How long an unfinished resumable upload is kept after its last byte."
     )
+    file_threads: int = Field(
+        default=8, ge=1, le=256, description="Threads that write, read and hash files; they mostly wait for the disk."
+    )
     sweep_interval_s: float = Field(default=600.0, gt=0, description="Pause between two searches for leftovers.")
     s3_url: str = Field(
         default="",

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 WORK_FOLDER = "jobs"  # what jobs have done so far, on the file system of their results
 DATABASE_FILE = "headwater.db"
-FILE_THREADS = 8  # they wait for the disk, or hash; more of them would only take turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ async def open_storage(settings: Settings, observer: Observer = UNOBSERVED) -> A
 
 
 async def open_drafts(settings: Settings, stack: AsyncExitStack) -> Drafts:
-    executor = stack.enter_context(ThreadPoolExecutor(FILE_THREADS, "files"))
+    executor = stack.enter_context(ThreadPoolExecutor(settings.uploads.file_threads, "files"))
     disk = Disk(executor, settings.uploads.free_disk_reserve_bytes)
     drafts = Drafts(settings.data_dir / "drafts", disk)
     await drafts.make()

@@ -27,7 +27,7 @@ CHROMIUM_OPTIONS = [
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
+        if here in item.path.parents and item.get_closest_marker("soak") is None:
             item.add_marker(pytest.mark.e2e)
 
 
