@@ -13,7 +13,7 @@ from tests.e2e.process import Headwater
 
 TUS = {"Tus-Resumable": "1.0.0"}
 TIMEOUT_S = 20
-SIZE = 700_000  # two blocks
+SIZE = 1_400_000  # some blocks
 
 
 @dataclass
