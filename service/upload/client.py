@@ -148,7 +148,8 @@ class UploadClient:
             answer = self._checked(self._http.patch(f"/files/{transfer.part}", content=body, headers=headers))
         transfer.offset = transfer.safe = int(answer.headers["Upload-Offset"])
         show(transfer.safe)
-        return answer.headers.get("X-Upload-ID")
+        upload_id: str | None = answer.headers.get("X-Upload-ID")
+        return upload_id
 
     def _begin(self, transfer: Transfer) -> httpx.Response:
         name = b64encode(transfer.path.name.encode(errors="replace")).decode()

@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI, Request, Response
+from starlette.middleware.base import RequestResponseEndpoint
 
 from service.commands.upload import API_KEY_VARIABLE
 from service.settings import load_settings
@@ -207,11 +209,12 @@ def test_a_file_that_cannot_be_read_is_said_and_1(server: RunningServer, tmp_pat
 def test_the_key_is_sent_and_is_no_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[str | None] = []
 
-    def look(app: Any) -> None:
-        @app.middleware("http")
-        async def keep(request: Any, call_next: Any) -> Any:
-            seen.append(request.headers.get("x-api-key"))
-            return await call_next(request)
+    async def keep(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        seen.append(request.headers.get("x-api-key"))
+        return await call_next(request)
+
+    def look(app: FastAPI) -> None:
+        app.middleware("http")(keep)
 
     path = tmp_path / "a"
     path.write_bytes(b"1")
