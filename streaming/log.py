@@ -30,7 +30,8 @@ UNOBSERVED = Unobserved()
 class Log(Protocol):
     """One writer, any number of readers.
 
-    The writer is the engine's owner thread: `append` may be called from any thread, never blocks, and after a
+    The writer is the engine's owner thread (of an answer from files, before and after it, whoever reads and quotes them:
+    one after the other): `append` may be called from any thread, never blocks, and after a
     `Finished` or `Failed` does nothing (so a late event of a cancelled generation is harmless).
     Readers live on the event loop: `read` returns what stands after `position` (-1 reads from the start), without
     a hole and perhaps not all at once, waits for at least one entry when there is none yet, and returns an empty
