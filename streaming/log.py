@@ -30,9 +30,9 @@ UNOBSERVED = Unobserved()
 class Log(Protocol):
     """One writer, any number of readers.
 
-    The writer is the engine's owner thread (of an answer from files, before and after it, whoever reads and quotes them:
-    one after the other): `append` may be called from any thread, never blocks, and after a
-    `Finished` or `Failed` does nothing (so a late event of a cancelled generation is harmless).
+    The writer is the engine's owner thread; of an answer from files also, before and after it, whoever reads and quotes
+    them. `append` may be called from any thread, never blocks, and after a `Finished` or `Failed` does nothing (so a
+    late event of a cancelled generation is harmless).
     Readers live on the event loop: `read` returns what stands after `position` (-1 reads from the start), without
     a hole and perhaps not all at once, waits for at least one entry when there is none yet, and returns an empty
     sequence when `timeout_s` passes first or when the log is closed and holds nothing more.
