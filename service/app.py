@@ -18,7 +18,7 @@ from service.metrics.requests import RequestMeter
 from service.middleware import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, BodyLimit, ErrorBoundary, PlainBody, RequestId
 from service.openapi import DescribedApp
 from service.query import refuse_broken_query
-from service.routes import chat_files, metrics, predict
+from service.routes import chat_files, image, metrics, predict
 from service.settings import Settings
 from streaming import routes as streaming_routes
 from uploads import job_routes, process_routes, search_routes, tus_routes
@@ -60,7 +60,13 @@ def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
     )
     for router in (streaming_routes.router, predict.router, search_routes.router):
         app.include_router(router, dependencies=[*guards, Depends(refuse_other_than_json)], responses=REFUSALS)
-    for router in (uploads_routes.router, tus_routes.router, process_routes.router, job_routes.router):
+    for router in (
+        uploads_routes.router,
+        tus_routes.router,
+        process_routes.router,
+        job_routes.router,
+        image.router,
+    ):
         app.include_router(router, dependencies=guards, responses=FILE_REFUSALS)
     return app
 
@@ -95,7 +101,7 @@ def middleware(settings: Settings, counted: Metrics) -> list[Middleware]:
 
 def larger_bodies(settings: Settings) -> dict[str, int]:
     """Where files come in. Whatever is there counts and stores a body while it reads it, and never gathers it."""
-    files = dict.fromkeys(("/uploads", "/files", "/process-file"), settings.uploads.max_request_bytes)
+    files = dict.fromkeys(("/uploads", "/files", "/process-file", "/upload-image"), settings.uploads.max_request_bytes)
     return {**files, "/process-batch": settings.jobs.batch_max_bytes}
 
 

@@ -11,6 +11,9 @@ from service.models.layout import ModelKind
 from service.models.on_demand import OnDemand
 from service.models.store import ModelStore, PreparedModel
 from service.predictors.embedder import OnDemandEmbedder
+from service.predictors.image import ImageClassifier, OnDemandClassifier, load_classifier
+from service.predictors.picture import PictureModel
+from service.predictors.recognition import TextRecognition
 from service.settings import MIB, Settings
 from service.storage import Storage
 from streaming.errors import EngineDown
@@ -64,6 +67,28 @@ def prepared_model(settings: Settings, kind: ModelKind) -> tuple[ModelEntry, Pre
 def open_search_backend(settings: Settings, library: Library) -> SearchBackend:
     given = settings.documents
     return SearchBackend(library, given.max_query_chars, given.max_top_k, given.max_upload_ids)
+
+
+@asynccontextmanager
+async def open_picture_model(settings: Settings) -> AsyncIterator[PictureModel]:
+    """The configured classifier, else text recognition, which brings its own model."""
+    limits = document_limits(settings.documents)
+    if first_of_kind(settings.models, "image") is None:
+        yield TextRecognition(sandbox_of(settings.documents), limits)
+        return
+    classifier = OnDemandClassifier(image_model(settings), limits)
+    try:
+        yield classifier
+    finally:
+        classifier.close()
+
+
+def image_model(settings: Settings) -> OnDemand[ImageClassifier]:
+    def open_model() -> ImageClassifier:
+        entry, prepared = prepared_model(settings, "image")
+        return load_classifier(prepared.path, name=entry.name, version=prepared.version)
+
+    return OnDemand("image", open_model, settings.documents.model_patience_s)
 
 
 def sandbox_of(given: DocumentSettings) -> Sandbox:

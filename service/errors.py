@@ -50,6 +50,7 @@ STATUSES: Mapping[type[text.StreamingError] | type[files.UploadsError], int] = {
     files.InvalidFilename: 422,
     files.BrokenMultipart: 400,
     files.NoFile: 400,
+    files.NotAnImage: 400,
     files.BodyIncomplete: 400,
     files.TooLarge: 413,
     files.FileTooLarge: 413,

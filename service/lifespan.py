@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypedDict
 from fastapi import FastAPI
 
 from service.batch_rows import RowPredictor
-from service.documents import open_library, open_search_backend
+from service.documents import open_library, open_picture_model, open_search_backend
 from service.drain import Drain
 from service.grounding import GroundingLimits, LibraryGrounding
 from service.jobs import make_jobs, open_jobs_backend
@@ -25,6 +25,7 @@ from service.models.config import ModelEntry, language_models, pull_command
 from service.models.errors import ModelsError
 from service.models.registry import Loaded, Model, NotLoaded, Registry
 from service.models.store import ModelStore, PreparedModel
+from service.predictors.picture import PictureModel
 from service.settings import MIB, Settings
 from service.storage import open_storage
 from streaming.backend import Backend
@@ -58,6 +59,7 @@ class State(TypedDict):
     uploads: UploadsBackend
     jobs: JobsBackend
     search: SearchBackend
+    pictures: PictureModel
 
 
 @asynccontextmanager
@@ -72,6 +74,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     async with (
         open_storage(settings, UploadObserver(counted)) as storage,
         open_library(settings, storage) as library,
+        open_picture_model(settings) as pictures,
     ):
         background_log = open_log(partial(GenerationObserver, counted, is_background=True))
         predict_row = RowPredictor(registry, background_log, settings.max_prompt_chars)
@@ -94,6 +97,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
                 "uploads": open_uploads_backend(settings, storage.uploads, library, drain),
                 "jobs": open_jobs_backend(settings, storage, jobs, check_model=backend.find_predictor),
                 "search": open_search_backend(settings, library),
+                "pictures": pictures,
             }
         finally:
             await jobs.worker.drain(grace_s=0)

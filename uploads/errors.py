@@ -5,6 +5,7 @@ UploadsError
 │   ├── InvalidFilename    a label with NUL or a lone surrogate in it
 │   ├── BrokenMultipart    a multipart body that does not follow its own boundary
 │   ├── NoFile             a multipart body without a file
+│   ├── NotAnImage         a file that is no picture, where one was asked for
 │   └── BodyIncomplete     the client went away before the end of its body
 ├── TooLarge               more than a limit allows
 │   ├── FileTooLarge       one file
@@ -66,6 +67,10 @@ class BrokenMultipart(UploadRefused):
 
 class NoFile(UploadRefused):
     code = "no_file"
+
+
+class NotAnImage(UploadRefused):
+    code = "not_an_image"
 
 
 class BodyIncomplete(UploadRefused):

@@ -63,8 +63,7 @@ async def process_file(
     """Keeps `file` and makes it searchable in the background."""
     upload, fields = await keep_form(request, uploads, owner)
     try:
-        for name in fields:
-            raise refused(name, "Extra inputs are not permitted", "extra_forbidden")
+        refuse_fields(fields)
         job = await add_job(jobs, INGEST, owner, {"upload_id": upload.id}, None)
     except BaseException:
         await uploads.uploads.delete(upload.id, owner)
@@ -91,7 +90,7 @@ async def keep_form(request: Request, backend: TheUploads, owner: str) -> tuple[
         async for part in Multipart(body, request.headers["content-type"]):
             if part.name == FILE_FIELD and part.filename != "":
                 if not intake.is_empty:
-                    raise TooManyFiles("One file makes one job.")
+                    raise TooManyFiles("Send one file at a time.")
                 await intake.add(part, part.filename)
             elif part.name in fields:
                 raise refused(part.name, "Give it once", "value_error")
@@ -101,6 +100,11 @@ async def keep_form(request: Request, backend: TheUploads, owner: str) -> tuple[
             raise NoFile(f"The form has no field `{FILE_FIELD}` with a file.")
         (upload,) = await intake.commit()
     return upload, fields
+
+
+def refuse_fields(fields: dict[str, str]) -> None:
+    for name in fields:
+        raise refused(name, "Extra inputs are not permitted", "extra_forbidden")
 
 
 def batch_form(fields: dict[str, str]) -> BatchForm:

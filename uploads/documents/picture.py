@@ -97,14 +97,18 @@ def _frames(image: Image.Image) -> Iterator[Image.Image]:
 
 
 def _prepared(image: Image.Image, limits: DocumentLimits) -> Image.Image:
-    """Upright, small enough, and in a mode that the recognition reads; it chooses a ground for transparency."""
+    """In a mode that the recognition reads; it chooses a ground for transparency."""
+    turned = upright(image, limits)
+    return turned.convert("RGBA" if turned.has_transparency_data else "RGB")
+
+
+def upright(image: Image.Image, limits: DocumentLimits) -> Image.Image:
+    """As a viewer shows it, and no larger than is of use. Raises what Pillow raises: only within `opened`."""
     _check_pixels(image, limits)
     image.draft("RGB", (SIDE_PIXELS, SIDE_PIXELS))
-    upright = ImageOps.exif_transpose(image)
-    clear = upright.has_transparency_data
-    upright = upright.convert("RGBA" if clear else "RGB")
-    upright.thumbnail((SIDE_PIXELS, SIDE_PIXELS))
-    return upright
+    turned = ImageOps.exif_transpose(image)
+    turned.thumbnail((SIDE_PIXELS, SIDE_PIXELS))
+    return turned
 
 
 def _check_pixels(image: Image.Image, limits: DocumentLimits) -> None:
