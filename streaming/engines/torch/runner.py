@@ -6,21 +6,21 @@ that is to blame fails.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 
-from streaming.engines.torch.arena import round_up
 from streaming.engines.torch.attention import PackedAttention, StepLayout, decode_calls, prefill_calls
 from streaming.engines.torch.memory import CacheMemory
+from streaming.engines.torch.prefixes import ALIGN_TOKENS
 from streaming.engines.torch.scheduler import Span
 from streaming.engines.torch.sequence import Sequence
 
-FLOAT32_ROWS = 4
-"""The CPU's float32 product takes rows by four, and what is left over on another path that rounds differently. Padding
-to whole fours keeps a sequence's numbers the same whether it runs alone or in company."""
+EXACT_ROWS = 32
+"""The CPU's float32 product chooses its way by the number of rows, and each way rounds differently. With passes of
+exactly this many a sequence's numbers are the same whether it runs alone or in company."""
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class PackedRunner:
         self._attention = attention
         self._memory = memory
         self._device = network.device
-        self._row_multiple = FLOAT32_ROWS if network.dtype == torch.float32 and self._device.type == "cpu" else 1
+        self._is_exact = network.dtype == torch.float32 and self._device.type == "cpu"
 
     @property
     def capacity_tokens(self) -> int:
@@ -77,6 +77,8 @@ class PackedRunner:
 
     def step(self, spans: list[Span]) -> StepResult:
         try:
+            if self._is_exact:
+                return _merge([self._forward(group) for group in exact_groups(spans)])
             return self._forward(spans)
         except Exception as error:  # noqa: BLE001  whatever a model raises must not end the other sequences
             if len(spans) == 1:
@@ -87,7 +89,7 @@ class PackedRunner:
         ordered = sorted(spans, key=lambda span: (not span.is_decode, span.sequence.region))
         tokens = list(itertools.chain.from_iterable(s.sequence.tokens[s.start : s.end] for s in ordered))
         positions = list(itertools.chain.from_iterable(range(s.start, s.end) for s in ordered))
-        padding = -len(tokens) % self._row_multiple
+        padding = EXACT_ROWS - len(tokens) if self._is_exact else 0
         self._attention.begin(self._layout(ordered, padding))
         wanted, rows = _wanted_rows(ordered)
         logits = self._network(
@@ -96,8 +98,8 @@ class PackedRunner:
         return StepResult(spans=wanted, logits=logits[: len(rows)] if rows else None)
 
     def _keep(self, rows: list[int]) -> torch.Tensor:
-        """Rows whose logits are computed; at least one, which is then ignored."""
-        count = round_up(max(len(rows), 1), self._row_multiple)
+        """Rows whose logits are computed; at least one, and what was not wanted is ignored."""
+        count = EXACT_ROWS if self._is_exact else max(len(rows), 1)
         return self._tensor(rows + [0] * (count - len(rows)))
 
     def _layout(self, spans: list[Span], padding: int) -> StepLayout:
@@ -117,6 +119,27 @@ class PackedRunner:
 
     def _tensor(self, values: list[int]) -> torch.Tensor:
         return torch.tensor(values, device=self._device)
+
+
+def exact_groups(spans: list[Span]) -> list[list[Span]]:
+    """The same tokens in groups of at most `EXACT_ROWS`. Prompts are cut at the borders of attention blocks."""
+    groups: list[list[Span]] = [[]]
+    room = EXACT_ROWS
+    for span in spans:
+        for piece in _cut(span):
+            rows = piece.end - piece.start
+            if rows > room:
+                groups.append([])
+                room = EXACT_ROWS
+            groups[-1].append(piece)
+            room -= rows
+    return groups
+
+
+def _cut(span: Span) -> Iterator[Span]:
+    borders = range(span.start // ALIGN_TOKENS * ALIGN_TOKENS + ALIGN_TOKENS, span.end, ALIGN_TOKENS)
+    for start, end in itertools.pairwise((span.start, *borders, span.end)):
+        yield Span(span.sequence, start, end)
 
 
 def _wanted_rows(spans: list[Span]) -> tuple[list[Span], list[int]]:

@@ -22,6 +22,8 @@ from streaming.generation import Sampling
 FIRST_CANDIDATES = 64
 """How many of the best tokens are looked at first; more only when top-p needs them."""
 CANDIDATE_GROWTH = 16
+SMALLEST_TEMPERATURE = 1e-30
+"""Float32 divides by it; any smaller one chooses alike."""
 LOWEST_LOGPROB = -9999.0
 """Stands for minus infinity, which JSON cannot carry."""
 
@@ -109,11 +111,10 @@ def uniform(seed: int, position: int) -> float:
 
 def draw(row: torch.Tensor, sampling: Sampling, random: float) -> int:
     """Inverse of the cumulative distribution over the candidates that the filters leave."""
-    scaled = (row.double() - row.max()) / sampling.temperature
     if not sampling.top_k and sampling.top_p == 1 and sampling.min_p == 0:
-        weights = torch.exp(scaled - scaled.max()).cpu().numpy()
+        weights = torch.exp((row.double() - row.max()) / sampling.temperature).cpu().numpy()
         return _pick(weights, random)
-    tokens, weights = _candidates(scaled, sampling)
+    tokens, weights = _candidates(row, sampling)
     return int(tokens[_pick(weights, random)])
 
 
@@ -123,28 +124,34 @@ def _pick(weights: NDArray[np.float64], random: float) -> int:
     return min(at, len(weights) - 1)
 
 
-def _candidates(scaled: torch.Tensor, sampling: Sampling) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _candidates(row: torch.Tensor, sampling: Sampling) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The tokens that the filters leave, best first, with weights that need not add up to one."""
-    vocabulary = len(scaled)
+    vocabulary = len(row)
     if sampling.top_k:
-        tokens, weights = _best(scaled, min(sampling.top_k, vocabulary))
+        tokens, weights = _best(row, min(sampling.top_k, vocabulary), sampling.temperature)
         kept = _kept(weights, float(weights.sum()), sampling)
         return tokens[:kept], weights[:kept]
-    total = math.exp(float(torch.logsumexp(scaled, 0) - scaled.max()))
+    total = _total(row, sampling.temperature) if sampling.top_p < 1 else 1.0
     count = min(FIRST_CANDIDATES, vocabulary)
     while True:
-        tokens, weights = _best(scaled, count)
+        tokens, weights = _best(row, count, sampling.temperature)
         kept = _kept(weights, total, sampling)
         if kept < count or count == vocabulary:
             return tokens[:kept], weights[:kept]
         count = min(count * CANDIDATE_GROWTH, vocabulary)
 
 
-def _best(scaled: torch.Tensor, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    values, tokens = torch.topk(scaled, count)
-    token_array, value_array = tokens.cpu().numpy(), values.cpu().numpy()
+def _total(row: torch.Tensor, temperature: float) -> float:
+    """The weight of all tokens together, that of the best being one."""
+    return float(torch.exp((row.float() - row.max()) / max(temperature, SMALLEST_TEMPERATURE)).sum(dtype=torch.double))
+
+
+def _best(row: torch.Tensor, count: int, temperature: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    values, tokens = torch.topk(row, count)
+    token_array, value_array = tokens.cpu().numpy(), values.double().cpu().numpy()
     order = np.lexsort((token_array, -value_array))
-    return token_array[order], np.exp(value_array[order] - value_array[order[0]])
+    behind = value_array[order] - value_array[order[0]]
+    return token_array[order], np.exp(behind / max(temperature, SMALLEST_TEMPERATURE))
 
 
 def _kept(weights: NDArray[np.float64], total: float, sampling: Sampling) -> int:
