@@ -15,11 +15,21 @@ from service.lifespan import Load, lifespan, load_predictor
 from service.linger import Linger
 from service.metrics.metrics import Metrics
 from service.metrics.requests import RequestMeter
-from service.middleware import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, BodyLimit, ErrorBoundary, PlainBody, RequestId
+from service.middleware import (
+    ALLOWED_HEADERS,
+    EXPOSED_HEADERS,
+    METHODS,
+    BodyLimit,
+    ErrorBoundary,
+    PlainBody,
+    PlainStart,
+    RequestId,
+)
 from service.openapi import DescribedApp
 from service.query import refuse_broken_query
 from service.routes import chat_files, image, metrics, predict
 from service.settings import Settings
+from service.storage import StorageUnusable
 from streaming import routes as streaming_routes
 from uploads import job_routes, process_routes, search_routes, tus_routes
 from uploads import routes as uploads_routes
@@ -77,6 +87,7 @@ def middleware(settings: Settings, counted: Metrics) -> list[Middleware]:
     A refusal lingers until the client has read it.
     """
     return [
+        Middleware(PlainStart, told=StorageUnusable),
         Middleware(RequestMeter, metrics=counted),
         Middleware(RequestId),
         Middleware(

@@ -3,6 +3,7 @@
 import logging
 import re
 import secrets
+import sys
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -61,6 +62,23 @@ _failures = logging.getLogger("headwater.failures")
 
 def new_request_id() -> str:
     return secrets.token_hex(16)
+
+
+class PlainStart:
+    """What keeps the service from starting for the operator's reasons is one line in the log, and no traceback."""
+
+    def __init__(self, app: ASGIApp, told: type[Exception]) -> None:
+        self._app = app
+        self._told = told
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def plain_send(message: Message) -> None:
+            error = sys.exc_info()[1]
+            if message["type"] == "lifespan.startup.failed" and isinstance(error, self._told):
+                message["message"] = str(error)
+            await send(message)
+
+        await self._app(scope, receive, plain_send if scope["type"] == "lifespan" else send)
 
 
 class RequestId:

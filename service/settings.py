@@ -214,7 +214,7 @@ class Settings(BaseSettings):
         description="Generations of background jobs that run at once, for each model; one place is left to people.",
     )
     background_share: float = Field(
-        default=0.25,
+        default=0.125,
         gt=0,
         le=1,
         description="Tokens computed for background jobs for each one that is computed for people, while people wait.",

@@ -1,15 +1,16 @@
 """Opens the database, the store of contents and what stands on them. The only place that names concrete stores."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.settings import Settings
 from uploads.blobs import BlobStore
 from uploads.drafts import Drafts
+from uploads.errors import UploadsError
 from uploads.files import Disk, make_folder
 from uploads.index import Index
 from uploads.intake import Stores
@@ -36,25 +37,47 @@ class Storage:
     index: Index
 
 
+class StorageUnusable(Exception):
+    """The service cannot start on it; one line for the operator."""
+
+
 @asynccontextmanager
 async def open_storage(settings: Settings, observer: Observer = UNOBSERVED) -> AsyncIterator[Storage]:
-    """Raises `InvalidDatabaseUrl` and `UploadsError`, both with a message for the operator."""
+    """Raises `StorageUnusable`."""
+    async with AsyncExitStack() as stack:
+        with told():
+            storage = await open_stores(settings, observer, stack)
+        yield storage
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    from uploads.stores.database import InvalidDatabaseUrl  # noqa: PLC0415  SQLAlchemy is slow to import
+
+    try:
+        yield
+    except (UploadsError, InvalidDatabaseUrl) as error:
+        raise StorageUnusable(f"The storage cannot be opened: {error}") from error
+    except OSError as error:
+        raise StorageUnusable(f"The storage cannot be opened: {error.filename}: {error.strerror}") from error
+
+
+async def open_stores(settings: Settings, observer: Observer, stack: AsyncExitStack) -> Storage:
     from uploads.stores.index import SqliteIndex  # noqa: PLC0415  numpy
     from uploads.stores.jobs import DatabaseJobStore  # noqa: PLC0415  SQLAlchemy is slow to import
     from uploads.stores.records import SqlUploadStore  # noqa: PLC0415
 
-    async with AsyncExitStack() as stack:
-        drafts = await open_drafts(settings, stack)
-        database = await open_database(settings, stack)
-        blobs = await open_blobs(settings, drafts, "blobs")
-        stores = Stores(SqlUploadStore(database), blobs, drafts, limits_of(settings), observer=observer)
-        parts = Parts(stores, settings.data_dir / "parts")
-        await parts.make()
-        results = await open_blobs(settings, drafts, "results")
-        await asyncio.to_thread(make_folder, settings.data_dir / WORK_FOLDER)
-        index = SqliteIndex(settings.data_dir / "index")
-        stack.push_async_callback(index.close)
-        yield Storage(database, Uploads(stores, parts), DatabaseJobStore(database), results, index)
+    drafts = await open_drafts(settings, stack)
+    database = await open_database(settings, stack)
+    blobs = await open_blobs(settings, drafts, "blobs")
+    stores = Stores(SqlUploadStore(database), blobs, drafts, limits_of(settings), observer=observer)
+    parts = Parts(stores, settings.data_dir / "parts")
+    await parts.make()
+    results = await open_blobs(settings, drafts, "results")
+    await asyncio.to_thread(make_folder, settings.data_dir / WORK_FOLDER)
+    index = SqliteIndex(settings.data_dir / "index")
+    stack.push_async_callback(index.close)
+    return Storage(database, Uploads(stores, parts), DatabaseJobStore(database), results, index)
 
 
 async def open_drafts(settings: Settings, stack: AsyncExitStack) -> Drafts:

@@ -14,9 +14,8 @@ from service.models.errors import ModelsError
 from service.models.registry import Registry
 from service.server import leave_at_once
 from service.settings import Settings
-from service.storage import open_storage
+from service.storage import StorageUnusable, open_storage
 from service.telemetry import configure_logging
-from uploads.errors import UploadsError
 
 _log = logging.getLogger("headwater.worker")
 
@@ -26,8 +25,8 @@ def run(settings: Settings) -> int:
     configure_logging(settings.log_level)
     try:
         asyncio.run(work(settings))
-    except (ModelsError, UploadsError) as error:
-        _log.error("%s", error.message)
+    except (ModelsError, StorageUnusable) as error:
+        _log.error("%s", error)
         return 1
     if any(thread.name == LOADER_THREAD for thread in threading.enumerate()):
         leave_at_once(0)

@@ -167,6 +167,27 @@ async def test_a_reader_that_takes_nothing_does_not_keep_the_server(tmp_path: Pa
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("database_url", "mysql://user:hidden@host/name"),
+        ("database_url", "postgresql://user:hidden@127.0.0.1:1/name"),
+        ("data_dir", "/dev/null/data"),
+    ],
+)
+def test_a_storage_that_cannot_be_opened_ends_with_a_line_and_no_traceback(
+    tmp_path: Path, setting: str, value: str
+) -> None:
+    with (
+        pytest.raises(AssertionError, match=r"ERROR uvicorn\.error \[-\] The storage cannot be opened: "),
+        server_process(tmp_path, **{setting: value}),
+    ):
+        pass
+    said = (tmp_path / "server.log").read_text()
+    assert "Traceback" not in said
+    assert "hidden" not in said
+
+
 def test_a_list_of_models_that_cannot_be_read_ends_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "models.toml").write_text("nonsense")
     with (

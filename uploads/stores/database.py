@@ -6,11 +6,13 @@ time: `write` takes its lock at once, so that a transaction never fails in the m
 """
 
 import asyncio
+import fcntl
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from uploads.errors import StoreFull, StoreUnavailable
+from uploads.files import sync_folder
 from uploads.stores.migrate import migrate
 
 DRIVERS = {
@@ -37,15 +40,10 @@ SQLITE_TROUBLE = (
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CANTOPEN,
 )
-POSTGRES_TROUBLE = (
-    "08",
-    "40",
-    "53",
-    "55",
-    "57",
-    "58",
-)  # classes: connection, conflict, resources, locks, leaving, system
+POSTGRES_TROUBLE = ("08", "40", "53", "55", "57", "58")
+"""Classes of errors: the connection, a conflict, resources, locks, a server that leaves, its system."""
 POSTGRES_FULL = "53100"
+LOCK_PAUSE_S = 0.01
 _log = logging.getLogger("headwater.database")
 
 metadata = MetaData()
@@ -135,34 +133,59 @@ def read_url(url: str) -> URL:
 
 async def make_engine(address: URL, connections: int, timeout_s: float) -> AsyncEngine:
     pool: dict[str, Any] = {"pool_size": connections, "max_overflow": 0, "pool_timeout": timeout_s}
+    pool["hide_parameters"] = True  # what clients sent belongs into no log
     if address.drivername == DRIVERS["postgresql"]:
         timeouts = {"timeout": timeout_s, "command_timeout": timeout_s}
         return create_async_engine(address, pool_pre_ping=True, connect_args=timeouts, **pool)
-    await asyncio.to_thread(make_private_file, Path(str(address.database)))
+    await asyncio.to_thread(prepare_file, Path(str(address.database)), timeout_s)
     engine = create_async_engine(address, connect_args={"timeout": timeout_s}, **pool)
     event.listen(engine.sync_engine, "connect", prepare_sqlite)
     event.listen(engine.sync_engine, "begin", begin_sqlite)
     return engine
 
 
-def make_private_file(path: Path) -> None:
-    """SQLite would make it readable for everybody. Its journals get the rights of the file itself."""
+def prepare_file(path: Path, timeout_s: float) -> None:
+    """Private, unlike what SQLite makes; its journals get the rights of the file. Processes take turns at it:
+
+    the change to WAL needs the file for itself, and SQLite does not wait for that.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with locked(path.with_name(path.name + ".lock"), timeout_s):
+            if not path.exists():  # whoever closes an open one drops SQLite's locks on it
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+                sync_folder(path.parent)
+            with closing(sqlite3.connect(path, timeout=timeout_s)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
     except OSError as error:
         raise StoreUnavailable(f"The database's file {path} cannot be made: {error.strerror}.") from error
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"The database's file {path} cannot be opened: {error}.") from error
+
+
+@contextmanager
+def locked(path: Path, timeout_s: float) -> Iterator[None]:
+    deadline = time.monotonic() + timeout_s
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LOCK_PAUSE_S)
+            else:
+                break
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes late and is never IMMEDIATE
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

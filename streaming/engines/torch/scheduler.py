@@ -14,6 +14,9 @@ from streaming.engines.torch.waiting import Waiting
 
 IDLE_PREFILL_FACTOR = 4
 """With nobody waiting for a next token, a longer chunk reads the prompt faster and stalls no one."""
+BURST_TOKENS = 4
+"""A fifth row beside four costs nearly as much as four more: measured, 19.7 ms, 25.4 ms and 28.3 ms. So background
+decodes by fours in a few steps, rather than one by one in all."""
 MAX_CREDIT_TOKENS = ALIGN_TOKENS
 """Enough to read one block of a prompt; more would only be a longer step for those who wait."""
 
@@ -42,7 +45,7 @@ class Scheduler:
     """
 
     def __init__(
-        self, max_running: int, prefill_chunk_tokens: int, max_background: int = 16, background_share: float = 0.25
+        self, max_running: int, prefill_chunk_tokens: int, max_background: int = 16, background_share: float = 0.125
     ) -> None:
         self.max_running = max_running
         self._max_background = max(1, min(max_background, max_running - 1))
@@ -95,9 +98,12 @@ class Scheduler:
     def _plan_beside(self, foreground: list[Span], background: list[Sequence]) -> list[Span]:
         earned = self._background_share * _tokens(foreground)
         self._credit_tokens = min(self._credit_tokens + earned, MAX_CREDIT_TOKENS)
-        whole = int(self._credit_tokens)
-        decoding = _decode(background)[:whole]
-        spans = decoding + _prefill(background, whole - len(decoding))
+        decoding = _decode(background)
+        if len(decoding) < min(BURST_TOKENS, len(background)):  # read until there is a burst to decode
+            spans = _prefill(background, int(self._credit_tokens))
+        else:
+            burst = decoding[: max(BURST_TOKENS, int(earned))]
+            spans = burst if len(burst) <= self._credit_tokens else []
         self._credit_tokens -= _tokens(spans)
         return spans
 

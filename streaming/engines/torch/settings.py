@@ -14,7 +14,7 @@ class TorchSettings:
     """Prompt tokens computed in one step while others wait for their next token; four times as many otherwise."""
     max_background: int = 16
     """Slots that background generations may take; one is always left to the others."""
-    background_share: float = 0.25
+    background_share: float = 0.125
     """Tokens computed for background generations for each one of the others, while others run."""
     dense_copy_max_bytes: int = 1024 * MIB
     """A 4-bit model reads prompts several times as fast with a dense copy of its weights; how large it may be."""
