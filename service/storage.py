@@ -101,7 +101,12 @@ async def open_database(settings: Settings, stack: AsyncExitStack) -> "Database"
 
 
 async def open_blobs(settings: Settings, drafts: Drafts, name: str) -> BlobStore:
-    """Each owner of blobs has a folder of its own, so that its sweep sees no others."""
+    """Each owner of blobs has a folder or a prefix of its own, so that its sweep sees no others."""
+    if settings.uploads.s3_url:
+        from uploads.stores.s3 import S3Blobs, open_s3  # noqa: PLC0415  not everybody keeps files there
+
+        prefix = f"{settings.uploads.s3_url.rstrip('/')}/{name}"
+        return S3Blobs(open_s3(prefix, settings.uploads.s3_endpoint), drafts)
     blobs = DiskBlobs(settings.data_dir / name, settings.data_dir / "lent", drafts.disk)
     await blobs.make()
     return blobs

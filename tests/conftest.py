@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.databases import PostgresServer, postgres_or_skip, postgres_server
+from tests.objects import CREDENTIALS, ObjectServer, object_server
 from tests.server import RunningServer, echo_settings, serving
 
 # Where the tests run in the background, SIGINT comes ignored, and every process they start would ignore it as well.
@@ -33,3 +34,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'headwater.db'}"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.new_database()
+
+
+@pytest.fixture(scope="session")
+def objects() -> Iterator[ObjectServer]:
+    """With the variables that a client of it needs."""
+    with pytest.MonkeyPatch.context() as environment, object_server() as running:
+        for name, value in CREDENTIALS.items():
+            environment.setenv(name, value)
+        yield running
