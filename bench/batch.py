@@ -1,14 +1,14 @@
 """A batch job beside people who chat: rows a second, and what they notice. `python -m bench.batch --help`.
 
-Three phases on one server, each with the same chats: people alone, the job alone, both. The job is cancelled after that
-unless it is to run to its end.
+Each round on one server: people alone, the job alone, both; so a busy moment of the machine meets all three. The job is
+cancelled after its round; `--to-end` lets a last one run to its end.
 """
 
 import argparse
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 import httpx
 
@@ -52,42 +52,57 @@ class Meter:
         return (self._batch.done() - self._before) / (time.perf_counter() - self._began)
 
 
-def start_batch(url: str, rows: int, row_tokens: int) -> Batch:
+def start_batch(server: Server, rows: int, row_tokens: int) -> Batch:
+    url = f"http://{HOST}:{server.port}"
     content = "".join(f"{prompt(number)}\n" for number in range(rows))
     form = {"max_tokens": str(row_tokens), "temperature": "0", "format": "lines"}
     answer = httpx.post(f"{url}/process-batch", files={"file": ("rows.txt", content)}, data=form, timeout=60)
     return Batch(url, answer.raise_for_status().json()["job_id"])
 
 
-def measure(options: argparse.Namespace, folder: str) -> tuple[list[dict[str, str]], list[str]]:
+@dataclass(slots=True)
+class Seen:
+    """What the rounds gave."""
+
+    alone: Cell
+    beside: Cell
+    rows_alone: list[float] = field(default_factory=list)
+    rows_beside: list[float] = field(default_factory=list)
+
+    def table(self) -> list[dict[str, str]]:
+        job = {name: "" for name in self.alone.row()} | {"server": "job alone"}
+        return [
+            {**self.alone.row(), "rows/s": ""},
+            {**job, "rows/s": f"{report.middle(self.rows_alone):.1f}"},
+            {**self.beside.row(), "rows/s": f"{report.middle(self.rows_beside):.1f}"},
+        ]
+
+
+def measure(options: argparse.Namespace, folder: str) -> tuple[Seen, list[str]]:
     command = (sys.executable, "-m", "service", "serve", "--port", "{port}")
     contender = Contender("Headwater", command, "/readyz", "headwater", environment={"HEADWATER_DATA_DIR": folder})
+    seen = Seen(Cell("people alone", options.chats), Cell("people and job", options.chats))
     notes = []
     with running(contender) as server:
-        url = f"http://{HOST}:{server.port}"
-        alone, beside = Cell("people alone", options.chats), Cell("people and job", options.chats)
-        chat(server, options, alone)
-        batch = start_batch(url, options.rows, options.row_tokens)
-        wait_for_rows(batch)
-        meter = Meter(batch)
-        time.sleep(options.alone_s)
-        rows_alone = meter.per_second()
-        meter = Meter(batch)
-        chat(server, options, beside)
-        rows_beside = meter.per_second()
+        read_chats(server, 1, options.tokens, 0)  # warm
+        for number in range(options.rounds):
+            measure_round(server, options, seen, FIRST_CHAT + 1000 * number)
         if options.to_end:
-            notes.append(to_end(batch, options.rows))
-        batch.cancel()
-    table = [
-        {**cell.row(), "rows/s": rows}
-        for cell, rows in ((alone, "-"), (Cell("job alone", 0), f"{rows_alone:.1f}"), (beside, f"{rows_beside:.1f}"))
-    ]
-    return table, notes
+            notes.append(to_end(start_batch(server, options.rows, options.row_tokens), options.rows))
+    return seen, notes
 
 
-def chat(server: Server, options: argparse.Namespace, cell: Cell) -> None:
-    for number in range(options.rounds):
-        cell.take(read_chats(server, options.chats, options.tokens, FIRST_CHAT + 100 * number))
+def measure_round(server: Server, options: argparse.Namespace, seen: Seen, first_chat: int) -> None:
+    seen.alone.take(read_chats(server, options.chats, options.tokens, first_chat))
+    batch = start_batch(server, options.rows, options.row_tokens)
+    wait_for_rows(batch)
+    meter = Meter(batch)
+    time.sleep(options.alone_s)
+    seen.rows_alone.append(meter.per_second())
+    meter = Meter(batch)
+    seen.beside.take(read_chats(server, options.chats, options.tokens, first_chat + options.chats))
+    seen.rows_beside.append(meter.per_second())
+    batch.cancel()
 
 
 def wait_for_rows(batch: Batch) -> None:
@@ -111,9 +126,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--row-tokens", type=int, default=16, help="the longest prediction of a row")
     parser.add_argument("--chats", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=128, help="of each answer in a chat")
-    parser.add_argument("--rounds", type=int, default=2, help="of chats in each phase")
-    parser.add_argument("--alone-s", type=float, default=30.0, help="how long the job runs alone")
-    parser.add_argument("--to-end", action="store_true", help="let the job run to its end")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--alone-s", type=float, default=10.0, help="how long the job runs alone in each round")
+    parser.add_argument("--to-end", action="store_true", help="let one more job run to its end")
     return parser.parse_args()
 
 
@@ -121,10 +136,10 @@ def main() -> None:
     leave_on_sigterm()
     options = parse()
     with tempfile.TemporaryDirectory(prefix="headwater-batch-") as folder:
-        table, notes = measure(options, folder)
+        seen, notes = measure(options, folder)
     header = {**report.machine(), "rows": str(options.rows), "tokens a row": str(options.row_tokens)}
-    report.show("A batch job beside people", header, table)
-    report.save("batch", {"header": header, "table": table, "notes": notes})
+    report.show("A batch job beside people", header, seen.table())
+    report.save("batch", {"header": header, "seen": asdict(seen), "notes": notes})
     for note in notes:
         print(note)
 
