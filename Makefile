@@ -29,8 +29,9 @@ e2e: $(VENV)/.develop  ## a real server process, curl and a real browser (needs 
 	@$(BIN)/headwater models pull
 	@$(PYTEST) -m e2e
 
-soak: $(VENV)/.develop  ## five minutes of streams, cuts and cancels, counted token by token
+soak: $(VENV)/.develop  ## minutes of streams, cuts and cancels, counted token by token; then killed servers and workers
 	@$(BIN)/python -m bench.soak
+	@$(PYTEST) -m soak
 
 bench: $(VENV)/.develop  ## our speed and, in the same run, that of `transformers serve`
 	@$(BIN)/headwater models pull

@@ -107,7 +107,7 @@ class JobSettings(BaseModel):
     run_here: bool = Field(
         default=True, description="Run jobs in this process too; false leaves them to `headwater worker`."
     )
-    max_running: int = Field(default=2, ge=1, le=1000, description="Jobs that a process runs at once.")
+    max_running: int = Field(default=4, ge=1, le=1000, description="Jobs of each kind that a process runs at once.")
     max_waiting: int = Field(default=1000, ge=1, le=1_000_000, description="Jobs that wait, of all callers together.")
     max_attempts: int = Field(default=3, ge=1, le=100, description="How often a job is tried before it has failed.")
     retry_delay_s: float = Field(

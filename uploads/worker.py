@@ -8,14 +8,16 @@ logged once and tried again within the job's attempts. A job whose worker dies i
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from uploads.errors import StoreUnavailable, UploadsError
 from uploads.jobs import Claim, Job, JobError, JobStore, LeaseLost
-from uploads.results import Produced, Results
+from uploads.results import KeptResult, Produced, Results
 
 ABANDONED = JobError("job_abandoned", "The process that ran this job died each time.")
 CRASHED = JobError("job_crashed", "The job failed unexpectedly; the service's log says why.")
@@ -28,7 +30,7 @@ _log = logging.getLogger("headwater.jobs")
 Report: TypeAlias = Callable[[int, int | None], None]
 """How much is done, and of how much. It costs nothing and may be called for every row."""
 Handler: TypeAlias = Callable[[Job, Report], Awaitable[Produced | None]]
-Working: TypeAlias = "asyncio.Future[Produced | None]"
+Working: TypeAlias = "asyncio.Task[KeptResult | None]"
 
 
 class JobInterrupted(Exception):
@@ -37,7 +39,8 @@ class JobInterrupted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    max_running: int = 2
+    max_running: int = 4
+    """Of each kind: hours of batches must not keep a short job of another kind waiting."""
     lease_s: float = 30.0
     heartbeat_s: float = 2.0
     poll_s: float = 1.0
@@ -80,6 +83,7 @@ class Worker:
         self._limits = limits
         self._chores = (results.sweep, *chores)
         self._running: dict[asyncio.Task[None], Working] = {}
+        self._running_of: Counter[str] = Counter()
         self._woken = asyncio.Event()
         self._leaving = asyncio.Event()
 
@@ -121,27 +125,33 @@ class Worker:
             await wait_for(self._leaving, pause_s)
 
     async def _claim_and_start(self) -> None:
-        """Returns when there is nothing to do and nobody woke us for a while."""
+        """Until the worker leaves."""
         while not self._leaving.is_set():
             self._woken.clear()
-            has_room = len(self._running) < self._limits.max_running
-            claim = await self._store.claim(self._handlers.keys(), self._limits.lease_s) if has_room else None
+            kinds = [kind for kind in self._handlers if self._running_of[kind] < self._limits.max_running]
+            claim = await self._store.claim(kinds, self._limits.lease_s) if kinds else None
             if claim is not None and self._leaving.is_set():
                 await self._store.give_back(claim)
             elif claim is not None:
                 self._start(claim)
-            elif not await wait_for(self._woken, self._limits.poll_s):
-                return
+            else:
+                await wait_for(self._woken, self._limits.poll_s)
 
     def _start(self, claim: Claim) -> None:
         progress = Progress()
-        working = asyncio.ensure_future(self._handlers[claim.job.kind](claim.job, progress))
+        working = asyncio.create_task(self._work(claim.job, progress))
         attempt = asyncio.create_task(self._attempt(claim, working, progress))
         self._running[attempt] = working
-        attempt.add_done_callback(self._ended)
+        self._running_of[claim.job.kind] += 1
+        attempt.add_done_callback(partial(self._ended, claim.job.kind))
 
-    def _ended(self, attempt: asyncio.Task[None]) -> None:
+    async def _work(self, job: Job, report: Report) -> KeptResult | None:
+        produced = await self._handlers[job.kind](job, report)
+        return None if produced is None else await self._results.keep(produced)
+
+    def _ended(self, kind: str, attempt: asyncio.Task[None]) -> None:
         del self._running[attempt]
+        self._running_of[kind] -= 1
         self.wake()
 
     async def _attempt(self, claim: Claim, working: Working, progress: Progress) -> None:
@@ -158,10 +168,12 @@ class Worker:
                 await self._persist(lambda: self._store.retry(claim, CRASHED, self._delay_s(claim)))
         finally:
             working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+            (kept,) = await asyncio.gather(working, return_exceptions=True)
+            if isinstance(kept, KeptResult):
+                await kept.close()
 
     async def _keep_lease(self, claim: Claim, working: Working, progress: Progress) -> None:
-        """Until the handler is done and its last numbers are written. Raises `LeaseLost`."""
+        """Until the work is done and its last numbers are written. Raises `LeaseLost`."""
         written_at = time.monotonic()
         is_done = False
         while not is_done:
@@ -187,19 +199,15 @@ class Worker:
             await self._persist(lambda: self._store.give_back(claim))
             return
         try:
-            await self._succeed(claim, working.result())
+            kept = working.result()
         except UploadsError as error:
             reason = JobError(error.code, error.message)
             if error.retryable:
                 await self._persist(lambda: self._store.retry(claim, reason, self._delay_s(claim)))
             else:
                 await self._persist(lambda: self._store.fail(claim, reason))
-
-    async def _succeed(self, claim: Claim, produced: Produced | None) -> None:
-        if produced is None:
-            await self._persist(lambda: self._store.succeed(claim, None))
-            return
-        async with self._results.kept(produced) as result:
+        else:
+            result = None if kept is None else kept.result
             await self._persist(lambda: self._store.succeed(claim, result))
 
     def _delay_s(self, claim: Claim) -> float:

@@ -251,6 +251,16 @@ async def test_only_so_many_run_at_once_and_a_free_place_is_taken_at_once(place:
     assert most == 3
 
 
+async def test_jobs_of_one_kind_do_not_keep_another_kind_waiting(place: Workplace) -> None:
+    long, short = Steps(), Steps()
+    short.may_go_on.set()
+    async with place.working({"long": long, "short": short}, max_running=1):
+        jobs = [await place.add("long") for _ in range(3)]
+        await long.entered.wait()
+        assert (await place.ended(await place.add("short"))).state == "succeeded"
+        assert [(await place.now(job)).state for job in jobs] == ["running", "queued", "queued"]
+
+
 async def test_a_store_that_is_away_at_the_end_does_not_cost_the_work(place: Workplace) -> None:
     class AwayTwice(DatabaseJobStore):
         failures = 2
