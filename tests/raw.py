@@ -92,7 +92,7 @@ class Exchange:
         async with asyncio.timeout(DEADLINE_S):  # heartbeats come for ever
             while not pattern.search(content):
                 more = await self.read_some()
-                assert more is not None, f"the answer ended before {wanted!r}: {content!r}"
+                assert more is not None, f"the answer ended before {wanted!r}: {content[-300:]!r}"
                 content += more
         return content
 

@@ -31,7 +31,7 @@ LONG = "word [[echo repeat=100000 tps=100]]"
 
 @pytest.fixture(scope="module")
 def busy() -> Iterator[RunningServer]:
-    settings = echo_settings(max_running=AT_ONCE, max_waiting=AT_ONCE, first_reader_grace_s=0.1)
+    settings = echo_settings(max_running=AT_ONCE, max_waiting=AT_ONCE, first_reader_grace_s=1.0)
     with serving(settings) as running:
         yield running
 
