@@ -119,13 +119,13 @@ class GrowingFile:
             return await self._disk.run(read_ends, self._lock, head_bytes, tail_bytes)
 
     async def close(self) -> None:
-        """Gives up the lock."""
+        """Gives up the lock. In a thread: with the last hold on a removed file the system frees all of its blocks."""
         try:
             await self._file.close()
         except OSError:
             _log.exception("a file that nobody keeps could not be closed")
         finally:
-            os.close(self._lock)
+            await self._disk.run(os.close, self._lock)
 
 
 def open_locked(path: str | Path, flags: int) -> int:
@@ -186,8 +186,10 @@ async def remove_unheld(path: Path, known: Known, run: Run) -> bool:
         held: FileIO = await run(partial(open, path, "rb", buffering=0, opener=open_locked))
     except OSError:
         return False  # held by another, gone meanwhile, or nothing that we made
-    with held:
+    try:
         if await known([path.name]):  # its row was stored after we looked, and before it was let go
             return False
         await run(partial(path.unlink, missing_ok=True))
+    finally:
+        await run(held.close)
     return True
