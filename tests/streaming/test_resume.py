@@ -194,7 +194,7 @@ async def test_an_id_that_cannot_be_resumed_is_a_gap(server: RunningServer, case
             ("gap", GAP_ID, reason)
         ]
         assert sent not in content.decode()
-    assert server.call(lambda: server.streams.live) == streams
+    assert server.call(lambda: server.streams.live) <= streams  # those of earlier tests may have ended meanwhile
     answer, content = await fetch(server.port, "GET", stream_path("x"), {"Last-Event-ID": GAP_ID})
     assert (answer.status, content) == (204, b"")
 
