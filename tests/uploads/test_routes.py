@@ -317,18 +317,6 @@ def test_larger_bodies_are_only_for_files(files: RunningServer) -> None:
     assert httpx.post(f"{files.url}/uploadsx", content=bytes(100_001)).status_code == 413
 
 
-async def test_a_refusal_is_read_by_a_client_that_sends_on(files: RunningServer) -> None:
-    """Not a reset: the whole body goes out before the answer is looked at, as browsers do it."""
-    async with connected(files.port) as one:
-        one.writer.write(request_bytes("PUT", "/uploads/x", {"Content-Length": str(20 * LIMIT)}, b""))
-        for _ in range(20):
-            one.writer.write(bytes(LIMIT))
-            await one.writer.drain()
-        await one.read_head()
-        assert (one.status, one.headers["connection"]) == (413, "close")
-        assert json.loads(await one.read_all())["code"] == "body_too_large"
-
-
 async def test_a_body_that_stalls_is_given_up(files: RunningServer, data: Path) -> None:
     before = len(files_in(data))
     async with connected(files.port) as one:
@@ -348,21 +336,6 @@ async def test_a_body_that_is_cut_leaves_nothing(files: RunningServer, data: Pat
         one.cut(how)
         await asyncio.to_thread(wait_until, lambda: not files_in(data, "drafts"), 5, "it was removed")
     assert (len(files_in(data)), len(everything(files))) == before
-
-
-async def test_a_reader_that_takes_nothing_is_cut(tmp_path: Path) -> None:
-    with serving(echo_settings(data_dir=tmp_path, send_timeout_s=0.5)) as server:
-        upload = put(server, bytes(30_000_000))
-        async with connected(server.port, receive_buffer=4096) as one:
-            one.writer.write(request_bytes("GET", f"/uploads/{upload['upload_id']}/content", {}, b""))
-            await one.read_head()
-            one.reader._transport.pause_reading()  # type: ignore[attr-defined]  # not even into a buffer
-            await asyncio.to_thread(wait_until, lambda: not open_blobs(tmp_path), 10, "the file was closed")
-
-
-def open_blobs(data: Path) -> list[Path]:
-    opened = (path.resolve() for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
-    return [path for path in opened if path.parent == data / "blobs"]
 
 
 def test_a_leaving_service_takes_no_new_files_and_finishes_those_that_come(tmp_path: Path) -> None:
