@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from typing import Literal, TypeAlias
 
-ModelKind: TypeAlias = Literal["language", "embedding", "image"]
+ModelKind: TypeAlias = Literal["language", "linear", "tabular", "embedding", "classifier", "tagger", "image"]
 
 SAFETENSORS = "*.safetensors"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
@@ -22,9 +22,7 @@ LAYOUT = (
 )
 # What a kind has besides: an embedding model says in these how its tokens become one vector.
 BESIDES: Mapping[ModelKind, tuple[str, ...]] = {
-    "language": (),
     "embedding": ("modules.json", "[0-9]_*/config.json"),
-    "image": (),
 }
 
 
@@ -34,7 +32,7 @@ def model_files(names: Iterable[str], kind: ModelKind = "language") -> list[str]
 
 
 def _belongs(name: str, kind: ModelKind) -> bool:
-    return ("/" not in name and _is_one(name, LAYOUT)) or _is_one(name, BESIDES[kind])
+    return ("/" not in name and _is_one(name, LAYOUT)) or _is_one(name, BESIDES.get(kind, ()))
 
 
 def has_safetensors(names: Iterable[str]) -> bool:
