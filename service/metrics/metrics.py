@@ -5,6 +5,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 PREFIX = "headwater"
 REASONS = ("stop", "length", "cancelled", "failed")
 OUTCOMES = ("kept", "cut", "refused", "failed")
+RELOADS = ("loaded", "failed")
 
 INTER_TOKEN_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 FIRST_TOKEN_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -25,6 +26,12 @@ class Metrics:
         self.requests = self._counter("requests", "Requests that ended, by route.", "route", "method", "status")
         self.uploads = self._counter("uploads", "Files kept, and requests with files that brought none.", "outcome")
         self.upload_bytes = self._counter("upload_bytes", "Bytes of files that came in, kept or not.")
+        self.model_reloads = self._counter(
+            "model_reloads", "Attempts to load a newer model, by how they went.", "outcome"
+        )
+        self.cache_hits = self._counter("cache_hits", "Answers of one-shot models that were remembered.")
+        self.cache_misses = self._counter("cache_misses", "Answers of one-shot models that had to be computed.")
+        self.rate_limited = self._counter("rate_limited", "Requests refused because the caller asked too often.")
         self.first_token_s = self._histogram(
             "time_to_first_token_seconds", "From accepted to the first text, waiting included.", FIRST_TOKEN_S
         )
@@ -42,6 +49,8 @@ class Metrics:
             self.generations.labels(reason)
         for outcome in OUTCOMES:
             self.uploads.labels(outcome)
+        for outcome in RELOADS:
+            self.model_reloads.labels(outcome)
 
     def _counter(self, name: str, said: str, *labels: str) -> Counter:
         return Counter(name, said, labels, namespace=PREFIX, registry=self.registry)

@@ -161,3 +161,32 @@ def test_the_loop_is_watched(metered: RunningServer) -> None:
 
 def test_the_model_and_its_version_are_told(metered: RunningServer) -> None:
     assert scrape(metered.url).labels("model_info", "model") == {"default"}
+
+
+def test_every_name_that_dashboards_of_others_rely_on_is_there(metered: RunningServer) -> None:
+    """These names are a contract; they are listed here so that the page and the code cannot drop one together."""
+    with_labels = {
+        "generations_running": "",
+        "generations_waiting": "",
+        "generations_total": "reason",
+        "tokens_generated_total": "",
+        "prompt_tokens_total": "",
+        "time_to_first_token_seconds": "",
+        "inter_token_seconds": "",
+        "generation_seconds": "",
+        "requests_total": "route method status",
+        "request_seconds": "route",
+        "readers": "",
+        "resumes_total": "",
+        "uploads_total": "outcome",
+        "upload_bytes_total": "",
+        "jobs": "state",
+        "model_info": "model version",
+        "model_reloads_total": "outcome",
+        "event_loop_lag_seconds": "",
+        "cache_hits_total": "",
+        "cache_misses_total": "",
+        "rate_limited_total": "",
+    }
+    said = {name: " ".join(re.findall(r"`(\w+)`", labels)) for name, _, labels in ROW.findall(PAGE)}
+    assert {name: said.get(f"headwater_{name}") for name in with_labels} == with_labels
