@@ -21,7 +21,7 @@ from tests.server import wait_until
 NEEDED_VARIABLE = "TESTS_NEED_POSTGRESQL"  # .ci/run sets it: there a missing server is a failure, not a skip
 USER = "headwater"
 START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 60.0
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 Cut = Literal["rst", "fin", "half"]
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class Dechunker:

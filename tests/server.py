@@ -24,8 +24,8 @@ from streaming.engine import Engine
 from streaming.streams import Streams
 
 Result = TypeVar("Result")
-START_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
 ROOT = Path(__file__).parent.parent
 
 

@@ -12,7 +12,7 @@ from streaming.logs.memory import MemoryLog, Waker
 
 LOGS: dict[str, Callable[[], Log]] = {"memory": lambda: MemoryLog(Waker(asyncio.get_running_loop()))}
 END = Finished("stop", Usage(1, 1), Timings(0, 0, 0, 0))
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture(params=list(LOGS))

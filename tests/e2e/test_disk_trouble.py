@@ -136,7 +136,7 @@ def test_a_write_that_fails_has_a_status_and_leaves_nothing(error: str, tmp_path
             tracing.enter_context(strace(server.process.pid, *only))
             yield bytes(MIB)
 
-        answer = httpx.put(f"{server.url}/uploads/a", content=content(), timeout=20)
+        answer = httpx.put(f"{server.url}/uploads/a", content=content(), timeout=60)
         assert (answer.status_code, answer.json()["code"]) == STATUSES[error]
         assert counts(tmp_path) == (0, 0, 0, 0)
 

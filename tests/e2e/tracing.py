@@ -19,7 +19,7 @@ FILE_CALLS = (
     *("openat", "flock", "write", "pwrite64", "fsync", "fdatasync", "ftruncate", "close"),
     *("rename", "link", "linkat", "unlink", "sendto", "sendmsg", "writev"),
 )
-ATTACH_WITHIN_S = 10
+ATTACH_WITHIN_S = 60.0
 _LINE = re.compile(r"(?P<thread>\d+) +(?P<name>\w+)\((?P<rest>.*)")
 
 

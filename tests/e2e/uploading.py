@@ -12,7 +12,7 @@ import httpx
 from tests.e2e.process import Headwater
 
 TUS = {"Tus-Resumable": "1.0.0"}
-TIMEOUT_S = 20
+TIMEOUT_S = 60.0
 SIZE = 1_400_000  # some blocks
 
 

@@ -1,7 +1,6 @@
 """Before and without a model: the process lives, says why it is not ready, and refuses with a reason."""
 
 import threading
-import time
 
 import httpx
 import pytest
@@ -65,9 +64,7 @@ def assert_refused(url: str, code: str, reason: str) -> None:
 
 
 def test_while_loading_the_process_lives_and_says_so(loader: SlowLoader, url: str) -> None:
-    started = time.monotonic()
     assert httpx.get(f"{url}/livez").status_code == 200
-    assert time.monotonic() - started < 1
     ready = httpx.get(f"{url}/readyz")
     assert (ready.status_code, ready.json()["code"]) == (503, "model_loading")
     assert ready.json()["reasons"] == ["model default is loading"]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.server import ROOT, echo_settings, serving, wait_until
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 @contextmanager

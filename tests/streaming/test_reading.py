@@ -15,7 +15,7 @@ from streaming.predictor import Message, TextRequest
 from streaming.reading import Reader, ReadingLimits, Readings
 from streaming.streams import Retention, Stream, Streams
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 GIVEN = GivenDocument("u1", "a.txt", "whole", 4, 4)
 QUOTE = Citation("u1", "a.txt", None, 0, 4, "text")
 

@@ -125,7 +125,7 @@ async def test_without_a_grace_the_last_reader_takes_the_answer_along(clock: Clo
     assert stream.timer is not None
     with streams.reading(stream):
         pass
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         while not stream.log.is_closed:
             await stream.log.read(stream.log.last_position)
     assert stream.timer is None

@@ -17,7 +17,7 @@ from uploads.stores.records import SqlUploadStore
 from uploads.uploads import Uploads
 
 OWNER = "me"
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 FOLDERS = ("drafts", "blobs", "lent", "parts")
 
 

@@ -16,7 +16,7 @@ from tests.parsers import SseEvent, parse
 from tests.server import RunningServer, echo_settings, serving, wait_until
 from uploads.jobs import JobError
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 HANGS = "[[echo hang_at=1]] for ever and ever"
 UNKNOWN = "j" + "0" * 32
 

@@ -14,7 +14,7 @@ from uploads.sandbox import Bounds, Sandbox
 
 MIB = 1024 * 1024
 HERE = "tests.uploads.sandboxed"
-WITHIN_S = 30
+WITHIN_S = 60.0
 
 
 def sandbox(wall_s: float = 20, cpu_s: int = 10, memory_bytes: int = 256 * MIB, max_processes: int = 2) -> Sandbox:

@@ -213,7 +213,7 @@ async def test_what_came_before_a_cut_is_kept(tus: RunningServer, how: str) -> N
         await one.writer.drain()
         one.cut("rst" if how == "rst" else "fin")
         kept = await asyncio.to_thread(offset_of, url)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await asyncio.to_thread(offset_of, url):  # noqa: ASYNC110  the server learns of it when it does
             await asyncio.sleep(0.01)
     kept = await asyncio.to_thread(offset_of, url)

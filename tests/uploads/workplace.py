@@ -16,7 +16,7 @@ from uploads.stores.disk import DiskBlobs
 from uploads.stores.jobs import DatabaseJobStore
 from uploads.worker import Handler, Worker, WorkerLimits
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 QUICK = WorkerLimits(lease_s=1.0, heartbeat_s=0.1, poll_s=0.05, retry_delay_s=0.05, sweep_interval_s=0.1)
 
 

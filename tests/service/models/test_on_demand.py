@@ -8,7 +8,7 @@ from service.models.errors import NotAtSource
 from service.models.on_demand import OnDemand
 from streaming.errors import EngineDown, EngineLoading
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @dataclass

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,12 +183,10 @@ def test_another_name_for_the_folder_of_models_is_no_model(store: ModelStore) ->
     assert store.list() == []
 
 
-def test_finding_a_model_is_fast_and_imports_no_library(local_sources: Site, store: ModelStore, tmp_path: Path) -> None:
+def test_finding_a_model_imports_no_library(local_sources: Site, store: ModelStore, tmp_path: Path) -> None:
     store.pull(folder_entry(local_sources, write_folder(tmp_path / "m")))
     entry = folder_entry(local_sources, tmp_path / "m")
-    began = time.perf_counter()
     assert store.prepared(entry) is not None
-    assert time.perf_counter() - began < 0.01
     code = (
         "import sys, service.models.store, service.models.config as c; from pathlib import Path\n"
         "service.models.store.ModelStore(Path('none')).prepared(c.load_models(None)['default'])\n"
