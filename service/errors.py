@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
+from service.predictors import errors as predictions
 from streaming import errors as text
 from uploads import errors as files
 from uploads.documents import errors as documents
@@ -21,9 +22,9 @@ MEDIA_TYPE = "application/problem+json"
 FIELD_ERRORS_MAX = 20
 LOCATION_CHARS_MAX = 100
 
-DomainError: TypeAlias = text.StreamingError | files.UploadsError
+DomainError: TypeAlias = text.StreamingError | files.UploadsError | predictions.PredictionError
 
-STATUSES: Mapping[type[text.StreamingError] | type[files.UploadsError], int] = {
+STATUSES: Mapping[type[DomainError], int] = {
     text.StreamingError: 500,
     text.InvalidGeneration: 422,
     text.PromptTooLong: 413,
@@ -84,6 +85,12 @@ STATUSES: Mapping[type[text.StreamingError] | type[files.UploadsError], int] = {
     files.NoResult: 404,
     files.InvalidBatch: 422,
     files.TooManyJobs: 503,
+    predictions.PredictionError: 500,
+    predictions.InvalidRecord: 422,
+    predictions.WrongLength: 400,
+    predictions.WrongKind: 422,
+    predictions.PredictionBusy: 503,
+    predictions.PredictionFailed: 500,
     documents.DocumentError: 422,
     documents.UnsupportedDocument: 415,
     documents.BrokenDocument: 422,
@@ -121,7 +128,9 @@ class Problem(BaseModel):
     detail: str
     code: str
     request_id: str
-    errors: list[FieldError] | None = Field(None, description="For 422: what is wrong with which field.")
+    errors: list[FieldError] | None = Field(
+        None, description="For 422 and `wrong_length`: what is wrong with which field."
+    )
     reasons: list[str] | None = Field(None, description="For /readyz: why the service is not ready.")
 
 
@@ -152,11 +161,19 @@ def domain_problem(scope: Scope, error: DomainError) -> Response:
         headers["Retry-After"] = str(retry_after_s(error))
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Ticket"
+    if isinstance(error, predictions.InvalidRecord):
+        return record_problem(scope, status, error)
     return problem(scope, status, error.message, error.code, headers)
 
 
+def record_problem(scope: Scope, status: int, error: predictions.InvalidRecord) -> Response:
+    told = (error, *error.others)[:FIELD_ERRORS_MAX]
+    found = [field_error({"loc": one.field, "msg": one.message, "type": one.kind}) for one in told]
+    return problem(scope, status, told_as(found[0]), error.code, errors=found)
+
+
 def retry_after_s(error: DomainError) -> int:
-    if isinstance(error, text.Overloaded):
+    if isinstance(error, text.Overloaded | predictions.PredictionBusy):
         return error.retry_after_s
     return RETRY_AFTER_S.get(type(error), RETRY_AFTER_DEFAULT_S)
 
@@ -182,9 +199,12 @@ def allowed_methods(request: Request) -> list[str]:
 
 async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
     found = [field_error(one) for one in error.errors()[:FIELD_ERRORS_MAX]]
-    where = ".".join(str(part) for part in found[0].loc) if found else "request"
-    detail = f"{where}: {found[0].msg}" if found else "The request is not valid."
+    detail = told_as(found[0]) if found else "The request is not valid."
     return problem(request.scope, 422, detail, errors=found)
+
+
+def told_as(error: FieldError) -> str:
+    return f"{'.'.join(str(part) for part in error.loc)}: {error.msg}"
 
 
 def field_error(error: Mapping[str, Any]) -> FieldError:
@@ -204,6 +224,7 @@ def install(app: FastAPI) -> None:
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
         text.StreamingError: on_domain_error,
         files.UploadsError: on_domain_error,
+        predictions.PredictionError: on_domain_error,
         HTTPException: on_http_exception,
         RequestValidationError: on_invalid_request,
     }

@@ -24,13 +24,17 @@ EDGE = (
     *("uploads.job_routes", "uploads.job_events", "uploads.process_routes", "uploads.search_routes"),
     "service",
 )
-MODEL_LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "gguf")
+MODEL_LIBRARIES = (
+    *("torch", "transformers", "tokenizers", "safetensors", "gguf"),
+    *("sklearn", "skops", "joblib", "pandas", "onnxruntime"),
+)
 DISTRIBUTIONS = {
     "huggingface-hub": "huggingface_hub",
     "prometheus-client": "prometheus_client",
     "markdown-it-py": "markdown_it",
     "python-docx": "docx",
     "pillow": "PIL",
+    "scikit-learn": "sklearn",
 }
 
 

@@ -20,12 +20,26 @@ class PredictionError(Exception):
 
 
 class InvalidRecord(PredictionError):
+    """`field` is its path in the record. `others` are further fields that are wrong in the same record."""
+
     code = "invalid_request"
 
-    def __init__(self, field: tuple[str | int, ...], message: str, kind: str = "value_error") -> None:
+    def __init__(
+        self,
+        field: tuple[str | int, ...],
+        message: str,
+        kind: str = "value_error",
+        others: "tuple[InvalidRecord, ...]" = (),
+    ) -> None:
         super().__init__(message)
         self.field = field
         self.kind = kind
+        self.others = others
+
+    def within(self, *outer: str | int) -> "InvalidRecord":
+        """The same of a record that is itself a part of something: of a body, of a list."""
+        others = tuple(one.within(*outer) for one in self.others)
+        return type(self)((*outer, *self.field), self.message, self.kind, others)
 
 
 class WrongLength(InvalidRecord):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.errors import STATUSES, DomainError, domain_problem, field_error
+from service.predictors.errors import InvalidRecord, PredictionBusy, PredictionError, WrongLength
 from streaming.errors import Overloaded, StreamingError
 from uploads.errors import UploadsError
 
@@ -17,11 +18,15 @@ def kinds(root: type[DomainError]) -> Iterator[type[DomainError]]:
 
 
 def domain_errors() -> list[type[DomainError]]:
-    return [*kinds(StreamingError), *kinds(UploadsError)]
+    return [*kinds(StreamingError), *kinds(UploadsError), *kinds(PredictionError)]
 
 
 def make(kind: type[DomainError]) -> DomainError:
-    return Overloaded("Full.", 3) if kind is Overloaded else kind("Told.")
+    if issubclass(kind, Overloaded | PredictionBusy):
+        return kind("Full.", 3)
+    if issubclass(kind, InvalidRecord):
+        return kind(("a", 0), "Wrong.", "odd", (InvalidRecord(("b",), "Missing.", "missing"),))
+    return kind("Told.")
 
 
 def test_every_domain_error_has_a_status() -> None:
@@ -41,8 +46,21 @@ def test_a_domain_error_is_a_problem(kind: type[DomainError]) -> None:
     assert answer.media_type == "application/problem+json"
     assert (problem["status"], problem["code"], problem["request_id"]) == (STATUSES[kind], kind.code, "r1")
     assert ("retry-after" in answer.headers) == (STATUSES[kind] in (429, 503))
-    if kind is Overloaded:
+    if kind in (Overloaded, PredictionBusy):
         assert answer.headers["retry-after"] == "3"
+
+
+@pytest.mark.parametrize("kind", [InvalidRecord, WrongLength])
+def test_a_wrong_record_names_every_wrong_field(kind: type[InvalidRecord]) -> None:
+    error = make(kind)
+    assert isinstance(error, InvalidRecord)
+    problem = json.loads(bytes(domain_problem({"state": {}}, error.within("body")).body))
+    assert problem["code"] == kind.code
+    assert problem["detail"] == "body.a.0: Wrong."
+    assert problem["errors"] == [
+        {"loc": ["body", "a", 0], "msg": "Wrong.", "type": "odd"},
+        {"loc": ["body", "b"], "msg": "Missing.", "type": "missing"},
+    ]
 
 
 def test_a_field_name_that_no_utf8_can_carry_is_made_printable() -> None:
