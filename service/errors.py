@@ -90,6 +90,7 @@ STATUSES: Mapping[type[DomainError], int] = {
     predictions.WrongLength: 400,
     predictions.WrongKind: 422,
     predictions.PredictionBusy: 503,
+    predictions.PredictionTimedOut: 503,
     predictions.PredictionFailed: 500,
     documents.DocumentError: 422,
     documents.UnsupportedDocument: 415,

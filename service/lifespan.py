@@ -12,7 +12,10 @@ from typing import Any, TypeAlias, TypedDict
 
 from fastapi import FastAPI
 
+from service.answers import Answers
 from service.batch_rows import RowPredictor
+from service.batching import Batches, BatchLimits
+from service.cache import AnswerCache
 from service.documents import open_library, open_picture_model, open_search_backend
 from service.drain import Drain
 from service.grounding import GroundingLimits, LibraryGrounding
@@ -60,6 +63,7 @@ class State(TypedDict):
     jobs: JobsBackend
     search: SearchBackend
     pictures: PictureModel
+    answers: Answers
 
 
 @asynccontextmanager
@@ -81,13 +85,14 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         jobs = make_jobs(settings, storage, library, predict_row)
         readings = open_readings(settings, storage.uploads, library)
         backend = open_backend(settings, streams, registry, readings, drain, counted=counted)
-        answers = partial(finish_answers, registry, readings)
+        finish = partial(finish_answers, registry, readings)
+        answers = open_answers(settings, counted)
         tasks = [
             start(streams.sweep_forever()),
             start(loop_lag.measure_forever(counted.loop_lag_s.observe)),
             start(storage.uploads.sweep_forever(settings.uploads.sweep_interval_s)),
             start(jobs.watch.run()),
-            start(leave(drain, answers, storage.uploads, jobs.worker, settings.shutdown_grace_s)),
+            start(leave(drain, finish, answers, storage.uploads, jobs.worker, grace_s=settings.shutdown_grace_s)),
         ]
         working = start(jobs.worker.run()) if settings.jobs.run_here else None
         try:
@@ -98,6 +103,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
                 "jobs": open_jobs_backend(settings, storage, jobs, check_model=backend.find_predictor),
                 "search": open_search_backend(settings, library),
                 "pictures": pictures,
+                "answers": answers,
             }
         finally:
             await jobs.worker.drain(grace_s=0)
@@ -106,7 +112,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await answers(grace_s=0)
+            await finish(grace_s=0)
+            await answers.close(grace_s=0)
 
 
 def entries_of(settings: Settings) -> dict[str, ModelEntry | None]:
@@ -255,6 +262,18 @@ def open_backend(
     return Backend(streams, find_predictor, readings, limits, pace, counted.resumes.inc)
 
 
+def open_answers(settings: Settings, counted: Metrics) -> Answers:
+    limits = BatchLimits(
+        wait_s=settings.batch_wait_ms / 1000,
+        max_items=settings.batch_max_items,
+        max_waiting=settings.batch_max_waiting,
+        timeout_s=settings.batch_timeout_s,
+    )
+    batches = Batches(limits, counted.batch_items.observe)
+    cache = AnswerCache(int(settings.cache_max_mib * MIB), settings.cache_ttl_s)
+    return Answers(batches, cache, counted, max_items=limits.max_items, is_shared=settings.cache_shared)
+
+
 def open_uploads_backend(settings: Settings, uploads: Uploads, library: Library, drain: Drain) -> UploadsBackend:
     def refuse_when_leaving() -> None:
         if drain.is_started:
@@ -264,11 +283,19 @@ def open_uploads_backend(settings: Settings, uploads: Uploads, library: Library,
 
 
 async def leave(
-    drain: Drain, finish: Callable[[float], Awaitable[None]], uploads: Uploads, worker: Worker, grace_s: float
+    drain: Drain,
+    finish: Callable[[float], Awaitable[None]],
+    answers: Answers,
+    uploads: Uploads,
+    worker: Worker,
+    *,
+    grace_s: float,
 ) -> None:
     """What runs may finish within the grace: answers, files that are being received, jobs that need no model."""
     await drain.wait_started()
-    await asyncio.gather(finish(grace_s), uploads.wait_until_idle(grace_s), worker.drain(grace_s))
+    await asyncio.gather(
+        finish(grace_s), answers.wait_until_idle(grace_s), uploads.wait_until_idle(grace_s), worker.drain(grace_s)
+    )
     drain.finish()
 
 

@@ -219,6 +219,29 @@ class Settings(BaseSettings):
         le=1,
         description="Tokens computed for background jobs for each one that is computed for people, while people wait.",
     )
+    batch_wait_ms: float = Field(
+        default=2.0,
+        ge=0,
+        le=1000,
+        description="How long a model that has just answered several requests together waits for the next ones.",
+    )
+    batch_max_items: int = Field(
+        default=64, ge=1, le=10_000, description="Requests that a model other than a language model answers together."
+    )
+    batch_max_waiting: int = Field(
+        default=1024, ge=1, le=1_000_000, description="Requests that wait for such a model, for each model."
+    )
+    batch_timeout_s: float = Field(
+        default=60.0, gt=0, description="How long a request waits for the answer of such a model."
+    )
+    cache_max_mib: float = Field(
+        default=64, ge=0, description="Memory for answers that are kept to be given again; 0 keeps none."
+    )
+    cache_ttl_s: float = Field(default=3600.0, ge=0, description="How long such an answer is kept.")
+    cache_shared: bool = Field(
+        default=False,
+        description="Give callers each other's kept answers; else how fast one comes tells nobody what others asked.",
+    )
     kv_cache_mib: int = Field(default=1024, ge=16, description="Memory for attention caches, for each model.")
     prefill_chunk_tokens: int = Field(default=128, ge=1, le=65_536, description="Prompt tokens read in one step.")
     dense_copy_max_mib: int = Field(

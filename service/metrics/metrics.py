@@ -11,6 +11,7 @@ INTER_TOKEN_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0
 FIRST_TOKEN_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 GENERATION_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 REQUEST_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+BATCH_ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 LAG_S = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 5)
 
 
@@ -32,6 +33,7 @@ class Metrics:
         self.cache_hits = self._counter("cache_hits", "Answers of one-shot models that were remembered.")
         self.cache_misses = self._counter("cache_misses", "Answers of one-shot models that had to be computed.")
         self.rate_limited = self._counter("rate_limited", "Requests refused because the caller asked too often.")
+        self.batch_items = self._histogram("batch_items", "Requests that a model answered together.", BATCH_ITEMS)
         self.first_token_s = self._histogram(
             "time_to_first_token_seconds", "From accepted to the first text, waiting included.", FIRST_TOKEN_S
         )

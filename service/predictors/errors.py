@@ -1,11 +1,12 @@
 """What can go wrong with a prediction in one piece. `service.errors` maps these to statuses.
 
 PredictionError
-├── InvalidRecord      the record is not what the model's schema asks for: a field and the reason
-│   └── WrongLength    a list of features of another length than the model's
-├── WrongKind          the model does not answer this kind of question
-├── PredictionBusy     too many wait: come back after `retry_after_s`
-└── PredictionFailed   the model raised for this one input
+├── InvalidRecord       the record is not what the model's schema asks for: a field and the reason
+│   └── WrongLength     a list of features of another length than the model's
+├── WrongKind           the model does not answer this kind of question
+├── PredictionBusy      too many wait: come back after `retry_after_s`
+├── PredictionTimedOut  it took longer than anybody waits
+└── PredictionFailed    the model raised for this one input
 """
 
 
@@ -56,6 +57,10 @@ class PredictionBusy(PredictionError):
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class PredictionTimedOut(PredictionError):
+    code = "prediction_timed_out"
 
 
 class PredictionFailed(PredictionError):
