@@ -17,7 +17,7 @@ import numpy as np
 
 from bench import report
 from service.models.on_demand import OnDemand
-from service.predictors.embedder import OnDemandEmbedder
+from service.predictors.embedder import FleetEmbedder
 from tests.uploads.corpus import CORPUS, questions
 from tests.uploads.test_search_quality import open_default
 from uploads.documents.document import Document
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 async def measured(sizes: Sequence[int]) -> list[dict[str, str]]:
-    embedder = OnDemandEmbedder(OnDemand("embeddings", open_default, patience_s=60))
+    embedder = FleetEmbedder(OnDemand("embeddings", open_default, patience_s=60).get)
     texts = [question.text for question in questions()]
     asked = [(text, await embedder.embed_query(text)) for text in texts]
     embedding_s = [await timed(embedder.embed_query(text)) for text in texts]

@@ -11,7 +11,7 @@ from service.auth import authenticate
 from service.body import refuse_other_than_json
 from service.cors import Cors
 from service.drain import Drain
-from service.lifespan import Load, lifespan, load_predictor
+from service.lifespan import lifespan
 from service.linger import Linger
 from service.metrics.metrics import Metrics
 from service.metrics.requests import RequestMeter
@@ -25,6 +25,7 @@ from service.middleware import (
     PlainStart,
     RequestId,
 )
+from service.models.loaders import Load, load_model
 from service.openapi import DescribedApp
 from service.query import refuse_broken_query
 from service.routes import chat_files, image, metrics, predict
@@ -40,8 +41,8 @@ REFUSALS = errors.documented(400, 401, 404, 406, 413, 415, 422, 500, 503)
 FILE_REFUSALS = errors.documented(400, 401, 404, 408, 413, 415, 422, 500, 503, 507)
 
 
-def create_app(settings: Settings, load: Load = load_predictor) -> FastAPI:
-    """`load` makes a predictor from an entry of the list of models; it runs in a thread and may take its time."""
+def create_app(settings: Settings, load: Load = load_model) -> FastAPI:
+    """`load` opens the model of an entry of the list of models; it runs in a thread and may take its time."""
     counted = Metrics()
     app = DescribedApp(
         title="Headwater",

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from service.models.registry import Registry
 from streaming.collect import Answer, collect
 from streaming.errors import (
     Cancelled,
@@ -30,8 +29,8 @@ BUSY_PAUSE_S = 1.0  # people have taken all places; the queue's own estimate is 
 class RowPredictor:
     """`uploads.batch.PredictRow`. `max_chars` as for a prompt of `/predict`."""
 
-    def __init__(self, registry: Registry, make_log: Callable[[], Log], max_chars: int) -> None:
-        self._registry = registry
+    def __init__(self, find: Callable[[str], Predictor], make_log: Callable[[], Log], max_chars: int) -> None:
+        self._find = find
         self._make_log = make_log
         self._max_chars = max_chars
 
@@ -40,7 +39,7 @@ class RowPredictor:
             raise RowFailed("prompt_too_long", f"The text has {len(text)} characters; {self._max_chars} are taken.")
         while True:
             try:
-                answer = await self._answer(self._registry.find(options.model), owner, text, options)
+                answer = await self._answer(self._find(options.model), owner, text, options)
                 return Outcome(answer.text, answer.finished.confidence)
             except Overloaded:
                 await asyncio.sleep(BUSY_PAUSE_S)

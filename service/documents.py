@@ -3,14 +3,16 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from service.document_settings import DocumentSettings
 from service.models.config import ModelEntry, first_of_kind, pull_command
+from service.models.fleet import Fleet
 from service.models.layout import ModelKind
 from service.models.on_demand import OnDemand
 from service.models.store import ModelStore, PreparedModel
-from service.predictors.embedder import OnDemandEmbedder
+from service.predictors.embedder import FleetEmbedder
 from service.predictors.image import ImageClassifier, OnDemandClassifier, load_classifier
 from service.predictors.picture import PictureModel
 from service.predictors.recognition import TextRecognition
@@ -30,10 +32,10 @@ _log = logging.getLogger("headwater.models")
 
 
 @asynccontextmanager
-async def open_library(settings: Settings, storage: Storage) -> AsyncIterator[Library]:
+async def open_library(settings: Settings, storage: Storage, fleet: Fleet) -> AsyncIterator[Library]:
     """Opens no model: the first request that needs one does."""
     given = settings.documents
-    embedder = OnDemandEmbedder(embedding_model(settings))
+    embedder = FleetEmbedder(partial(find_embedding, fleet))
     try:
         parts = LibraryParts(storage.uploads, sandbox_of(given), embedder, storage.index)
         size = PieceSize(given.piece_word_pieces, given.piece_overlap_word_pieces)
@@ -42,14 +44,8 @@ async def open_library(settings: Settings, storage: Storage) -> AsyncIterator[Li
         embedder.close()
 
 
-def embedding_model(settings: Settings) -> "OnDemand[EmbeddingModel]":
-    def open_model() -> "EmbeddingModel":
-        from service.predictors.embedding import load_embedding  # noqa: PLC0415  torch is slow to import
-
-        entry, prepared = prepared_model(settings, "embedding")
-        return load_embedding(prepared.path, name=entry.name, version=prepared.version)
-
-    return OnDemand("embeddings", open_model, settings.documents.model_patience_s)
+async def find_embedding(fleet: Fleet) -> "EmbeddingModel":
+    return cast("EmbeddingModel", await fleet.one_shot(fleet.name_of_kind("embedding")))
 
 
 def prepared_model(settings: Settings, kind: ModelKind) -> tuple[ModelEntry, PreparedModel]:
@@ -88,7 +84,7 @@ def image_model(settings: Settings) -> OnDemand[ImageClassifier]:
         entry, prepared = prepared_model(settings, "image")
         return load_classifier(prepared.path, name=entry.name, version=prepared.version)
 
-    return OnDemand("image", open_model, settings.documents.model_patience_s)
+    return OnDemand("image", open_model, settings.model_patience_s)
 
 
 def sandbox_of(given: DocumentSettings) -> Sandbox:

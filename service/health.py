@@ -8,7 +8,8 @@ from starlette.responses import JSONResponse, Response
 
 from service.drain import Drain
 from service.errors import RETRY_AFTER_DEFAULT_S, documented, problem
-from service.models.registry import ModelState, Registry, reason_of, state_of
+from service.models.fleet import Fleet
+from service.models.registry import ModelState, Registry
 
 router = APIRouter(tags=["health"])
 
@@ -28,8 +29,8 @@ class Health(BaseModel):
 
 
 def registry_of(request: Request) -> Registry:
-    registry: Registry = request.state.registry
-    return registry
+    fleet: Fleet = request.state.fleet
+    return fleet.registry
 
 
 def drain_of(request: Request) -> Drain:
@@ -45,7 +46,7 @@ TheDrain = Annotated[Drain, Depends(drain_of)]
 @router.get("/health")
 async def health(registry: TheRegistry) -> Health:
     """The service answers; `models` says which of them do."""
-    return Health(models={name: state_of(model) for name, model in registry.models.items()})
+    return Health(models={name: model.state for name, model in registry.models.items()})
 
 
 @router.head("/livez", include_in_schema=False)
@@ -70,5 +71,6 @@ async def readyz(request: Request, registry: TheRegistry, drain: TheDrain) -> Re
 def reasons_against(registry: Registry, drain: Drain) -> list[tuple[str, str]]:
     """Codes with their reasons, the one that matters most first."""
     draining = [("draining", "the service is shutting down")] if drain.is_started else []
-    states = [(f"model_{state_of(model)}", reason_of(model)) for model in registry.models.values()]
+    awaited = [model for model in registry.models.values() if model.is_awaited]
+    states = [(f"model_{model.state}", model.reason) for model in awaited]
     return draining + sorted((code, reason) for code, reason in states if reason is not None)

@@ -1,14 +1,11 @@
 """Opens what the service needs, in order, and closes it in reverse. The only place that names a concrete engine."""
 
 import asyncio
-import gc
-import logging
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, TypedDict
 
 from fastapi import FastAPI
 
@@ -24,16 +21,12 @@ from service.metrics import loop_lag
 from service.metrics.generations import GenerationObserver
 from service.metrics.metrics import Metrics
 from service.metrics.uploads import UploadObserver
-from service.models.config import ModelEntry, language_models, pull_command
-from service.models.errors import ModelsError
-from service.models.registry import Loaded, Model, NotLoaded, Registry
-from service.models.store import ModelStore, PreparedModel
+from service.models.fleet import Fleet, entries_of
 from service.predictors.picture import PictureModel
 from service.settings import MIB, Settings
 from service.storage import open_storage
 from streaming.backend import Backend
-from streaming.engines.echo import EchoEngine, EchoPredictor, EchoSpeed
-from streaming.errors import EngineDown, ShuttingDown, StreamingError
+from streaming.errors import ShuttingDown
 from streaming.limits import Pace, RequestLimits
 from streaming.log import Observer, Unobserved
 from streaming.logs.memory import MemoryLog, Waker
@@ -48,17 +41,12 @@ from uploads.search_routes import SearchBackend
 from uploads.uploads import Uploads
 from uploads.worker import Worker
 
-LOADER_THREAD = "load-models"
-ECHO_MODEL = "default"
-Load: TypeAlias = Callable[[ModelEntry | None, Settings], Predictor]
-_log = logging.getLogger("headwater.models")
-
 
 class State(TypedDict):
     """What every request finds in `request.state`."""
 
     backend: Backend
-    registry: Registry
+    fleet: Fleet
     uploads: UploadsBackend
     jobs: JobsBackend
     search: SearchBackend
@@ -70,22 +58,22 @@ class State(TypedDict):
 async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     settings: Settings = app.state.settings
     drain: Drain = app.state.drain
-    entries = entries_of(settings)
-    registry = Registry(list(entries))
     counted: Metrics = app.state.metrics
+    fleet = Fleet(settings, entries_of(settings), app.state.load)
+    fleet.start()
+    await asyncio.sleep(0)  # the first model is on its way before anything else is imported
     streams = open_streams(settings, counted)
-    load_in_background(entries, settings, registry, app.state.load)
     async with (
         open_storage(settings, UploadObserver(counted)) as storage,
-        open_library(settings, storage) as library,
+        open_library(settings, storage, fleet) as library,
         open_picture_model(settings) as pictures,
     ):
         background_log = open_log(partial(GenerationObserver, counted, is_background=True))
-        predict_row = RowPredictor(registry, background_log, settings.max_prompt_chars)
+        predict_row = RowPredictor(fleet.language, background_log, settings.max_prompt_chars)
         jobs = make_jobs(settings, storage, library, predict_row)
         readings = open_readings(settings, storage.uploads, library)
-        backend = open_backend(settings, streams, registry, readings, drain, counted=counted)
-        finish = partial(finish_answers, registry, readings)
+        backend = open_backend(settings, streams, fleet, readings, drain, counted=counted)
+        finish = partial(finish_answers, fleet, readings)
         answers = open_answers(settings, counted)
         tasks = [
             start(streams.sweep_forever()),
@@ -98,7 +86,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         try:
             yield {
                 "backend": backend,
-                "registry": registry,
+                "fleet": fleet,
                 "uploads": open_uploads_backend(settings, storage.uploads, library, drain),
                 "jobs": open_jobs_backend(settings, storage, jobs, check_model=backend.find_predictor),
                 "search": open_search_backend(settings, library),
@@ -114,99 +102,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             await asyncio.gather(*tasks, return_exceptions=True)
             await finish(grace_s=0)
             await answers.close(grace_s=0)
-
-
-def entries_of(settings: Settings) -> dict[str, ModelEntry | None]:
-    """The models to load. Raises `ModelsError`. The echo engine needs no entry."""
-    if settings.engine == "echo":
-        return {ECHO_MODEL: None}
-    return {**language_models(settings.models)}
-
-
-def load_in_background(
-    entries: dict[str, ModelEntry | None], settings: Settings, registry: Registry, load: Load
-) -> None:
-    """One daemon thread, so that neither requests nor the end of the process wait for a model."""
-    loop = asyncio.get_running_loop()
-
-    def load_all() -> None:
-        with without_garbage_collection():
-            for name, entry in entries.items():
-                loop.call_soon_threadsafe(registry.put, load_model(name, partial(load, entry, settings)))
-
-    threading.Thread(target=load_all, name=LOADER_THREAD, daemon=True).start()
-
-
-@contextmanager
-def without_garbage_collection() -> Iterator[None]:
-    """Loading makes a million objects that stay; searching them for garbage takes a quarter of the time to ready.
-
-    Freezing them afterwards also keeps later collections, which stop every stream, short.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-def load_model(name: str, load: Callable[[], Predictor]) -> Model:
-    try:
-        predictor = load()
-    except (StreamingError, ModelsError) as error:
-        _log.error("model %s is not loaded: %s", name, error.message)
-        return NotLoaded(name, error.message)
-    except Exception:  # noqa: BLE001  a model that breaks while it loads must not take the service along
-        _log.exception("model %s is not loaded", name)
-        return NotLoaded(name, f"The model {name} could not be loaded; the service's log says why.")
-    _log.info("model %s is ready, version %s", name, predictor.version)
-    return Loaded(name, predictor)
-
-
-def load_predictor(entry: ModelEntry | None, settings: Settings) -> Predictor:
-    """Blocks. Raises `ModelsError` or `StreamingError` with a message for the client."""
-    if entry is None:
-        return load_echo(settings)
-    prepared = ModelStore(settings.models_dir).prepared(entry)
-    if prepared is None:
-        _log.error("model %s is not here: run `%s`", entry.name, pull_command(settings.models, entry.name))
-        raise EngineDown(f"The model {entry.name} is not here yet; whoever runs the service has to fetch it.")
-    return load_torch(entry, prepared, settings)
-
-
-def load_echo(settings: Settings) -> Predictor:
-    speed = EchoSpeed(
-        tokens_per_second=settings.echo.tokens_per_second,
-        max_running=settings.max_running,
-        max_waiting=settings.max_waiting,
-        max_background=settings.max_background,
-    )
-    return EchoPredictor(EchoEngine(speed), name=ECHO_MODEL, default_max_tokens=settings.default_max_tokens)
-
-
-def load_torch(entry: ModelEntry, prepared: PreparedModel, settings: Settings) -> Predictor:
-    from streaming.engines.torch.load import load_predictor  # noqa: PLC0415  torch is slow to import and may be unused
-    from streaming.engines.torch.settings import TorchSettings  # noqa: PLC0415
-
-    defaults = entry.defaults.model_dump(exclude_none=True)
-    torch_settings = TorchSettings(
-        max_running=settings.max_running,
-        max_waiting=settings.max_waiting,
-        max_background=settings.max_background,
-        background_share=settings.background_share,
-        kv_cache_bytes=settings.kv_cache_mib * MIB,
-        prefill_chunk_tokens=settings.prefill_chunk_tokens,
-        dense_copy_max_bytes=settings.dense_copy_max_mib * MIB,
-        default_max_tokens=defaults.pop("max_tokens", settings.default_max_tokens),
-        threads=settings.threads,
-        device=settings.device,
-        dtype=entry.dtype,
-        quantization=entry.quantization,
-        max_context_tokens=entry.max_context_tokens,
-        defaults=defaults,
-    )
-    return load_predictor(prepared.path, name=entry.name, version=prepared.version, settings=torch_settings)
 
 
 def open_streams(settings: Settings, counted: Metrics) -> Streams:
@@ -241,12 +136,12 @@ def open_readings(settings: Settings, uploads: Uploads, library: Library) -> Rea
 
 
 def open_backend(
-    settings: Settings, streams: Streams, registry: Registry, readings: Readings, drain: Drain, *, counted: Metrics
+    settings: Settings, streams: Streams, fleet: Fleet, readings: Readings, drain: Drain, *, counted: Metrics
 ) -> Backend:
     def find_predictor(name: str) -> Predictor:
         if drain.is_started:
             raise ShuttingDown("The service is shutting down and takes no new work.")
-        return registry.find(name)
+        return fleet.language(name)
 
     limits = RequestLimits(
         max_prompt_chars=settings.max_prompt_chars,
@@ -299,18 +194,12 @@ async def leave(
     drain.finish()
 
 
-async def finish_answers(registry: Registry, readings: Readings, grace_s: float) -> None:
+async def finish_answers(fleet: Fleet, readings: Readings, grace_s: float) -> None:
     """First those that still read their files, since they need an engine afterwards."""
     ends_at = time.monotonic() + grace_s
     await readings.finish_reading(grace_s)
-    await close_engines(registry, max(ends_at - time.monotonic(), 0.0))
+    await fleet.close(max(ends_at - time.monotonic(), 0.0))
     await readings.finish_citing()
-
-
-async def close_engines(registry: Registry, grace_s: float) -> None:
-    """Closing waits for what runs, so every engine is closed in a thread of its own."""
-    engines = [model.predictor.engine for model in registry.models.values() if isinstance(model, Loaded)]
-    await asyncio.gather(*(asyncio.to_thread(engine.close, grace_s) for engine in engines))
 
 
 def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

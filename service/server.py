@@ -25,9 +25,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.app import create_app
 from service.drain import Drain
 from service.errors import problem
-from service.lifespan import LOADER_THREAD, Load, entries_of, load_predictor
 from service.middleware import new_request_id
 from service.models.errors import ModelsError
+from service.models.fleet import entries_of
+from service.models.loaders import Load, load_model
+from service.models.thread import LOADER_THREAD
 from service.settings import Settings
 from service.telemetry import configure_logging
 from streaming.responses import CONNECTION_EXTENSION
@@ -140,7 +142,7 @@ def make_server(app: FastAPI, settings: Settings) -> Server:
     return Server(config, app.state.drain)
 
 
-def run(settings: Settings, load: Load = load_predictor) -> int:
+def run(settings: Settings, load: Load = load_model) -> int:
     """Serves until a signal; the exit code of the process."""
     configure_logging(settings.log_level)
     try:

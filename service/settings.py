@@ -195,6 +195,9 @@ class Settings(BaseSettings):
     database_timeout_s: float = Field(
         default=10.0, gt=0, description="How long anything waits for the database before it is told to come back."
     )
+    model_patience_s: float = Field(
+        default=30.0, gt=0, description="How long a request waits for a model that is being opened."
+    )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",

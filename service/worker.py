@@ -9,9 +9,10 @@ import threading
 from service.batch_rows import RowPredictor
 from service.documents import open_library
 from service.jobs import make_jobs
-from service.lifespan import LOADER_THREAD, close_engines, entries_of, load_in_background, load_predictor, open_log
+from service.lifespan import open_log
 from service.models.errors import ModelsError
-from service.models.registry import Registry
+from service.models.fleet import Fleet, entries_of
+from service.models.thread import LOADER_THREAD
 from service.server import leave_at_once
 from service.settings import Settings
 from service.storage import StorageUnusable, open_storage
@@ -35,16 +36,17 @@ def run(settings: Settings) -> int:
 
 async def work(settings: Settings) -> None:
     leaving = leave_on_signals()
-    entries = entries_of(settings)
-    registry = Registry(list(entries))
-    async with open_storage(settings) as storage, open_library(settings, storage) as library:
-        load_in_background(entries, settings, registry, load_predictor)
-        jobs = make_jobs(settings, storage, library, RowPredictor(registry, open_log(), settings.max_prompt_chars))
+    fleet = Fleet(settings, entries_of(settings))
+    async with open_storage(settings) as storage, open_library(settings, storage, fleet) as library:
+        fleet.start()
+        jobs = make_jobs(
+            settings, storage, library, RowPredictor(fleet.language, open_log(), settings.max_prompt_chars)
+        )
         working = asyncio.create_task(jobs.worker.run())
         _log.info("working on jobs: %s", ", ".join(jobs.handlers))
         await leaving.wait()
         _log.info("leaving: what runs may finish within %g s", settings.shutdown_grace_s)
-        await asyncio.gather(jobs.worker.drain(settings.shutdown_grace_s), close_engines(registry, 0))
+        await asyncio.gather(jobs.worker.drain(settings.shutdown_grace_s), fleet.close(0))
         await working
 
 

@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from service.app import create_app
-from service.models.registry import Loaded, Registry
+from service.models.fleet import Fleet
+from service.models.registry import LoadedLanguage
 from service.server import Server, make_server
 from service.settings import Settings
 from streaming.backend import Backend
@@ -71,10 +72,14 @@ class RunningServer:
 
     @property
     def engine(self) -> Engine:
-        registry: Registry = self.state["registry"]
-        model = registry.models["default"]
-        assert isinstance(model, Loaded)
-        return model.predictor.engine
+        loaded = self.fleet.registry.models["default"].loaded
+        assert isinstance(loaded, LoadedLanguage)
+        return loaded.predictor.engine
+
+    @property
+    def fleet(self) -> Fleet:
+        fleet: Fleet = self.state["fleet"]
+        return fleet
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -118,8 +123,8 @@ def run(settings: Settings, prepare: Callable[[Any], None]) -> Iterator[RunningS
     wait_until(lambda: server.started or not thread.is_alive(), START_TIMEOUT_S, "the server has started")
     assert server.started
     running = RunningServer(server, server.servers[0].sockets[0].getsockname()[1])
-    registry: Registry = running.state["registry"]
-    wait_until(lambda: isinstance(registry.models["default"], Loaded), START_TIMEOUT_S, "the model is loaded")
+    models = running.fleet.registry
+    wait_until(lambda: models.find("default").state == "ready", START_TIMEOUT_S, "the model is loaded")
     try:
         yield running
     finally:

@@ -6,12 +6,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
+from typing import cast
 
 from rich.console import Console
 
-from service.lifespan import Load, entries_of, load_predictor
 from service.models.config import ModelEntry, language_models
+from service.models.fleet import entries_of
+from service.models.loaders import Load, load_model
 from service.models.store import ModelStore, PreparedModel
+from service.predictors.predictor import OneShot
 from service.settings import Settings
 from streaming.predictor import Predictor
 
@@ -27,10 +30,11 @@ class NotingLoader:
         self._load = load
         self.context_tokens: dict[str, int] = {}
 
-    def __call__(self, entry: ModelEntry | None, settings: Settings) -> Predictor:
-        predictor = self._load(entry, settings)
-        self.context_tokens[predictor.name] = predictor.context_tokens
-        return predictor
+    def __call__(self, entry: ModelEntry, prepared: PreparedModel | None, settings: Settings) -> Predictor | OneShot:
+        model = self._load(entry, prepared, settings)
+        if entry.kind == "language":
+            self.context_tokens[entry.name] = cast(Predictor, model).context_tokens
+        return model
 
 
 @contextmanager
@@ -38,7 +42,7 @@ def announced(settings: Settings) -> Iterator[Load]:
     """While the service runs in the caller's thread, another one waits for it to be ready and says so."""
     console = Console(highlight=False, soft_wrap=True)
     stop = threading.Event()
-    load = NotingLoader(load_predictor)
+    load = NotingLoader(load_model)
     arguments = (settings, load.context_tokens, console, stop)
     thread = threading.Thread(target=announce, args=arguments, name="announce", daemon=True)
     thread.start()
@@ -52,7 +56,7 @@ def announced(settings: Settings) -> Iterator[Load]:
 def announce(settings: Settings, context_tokens: dict[str, int], console: Console, stop: threading.Event) -> None:
     waiting: AbstractContextManager[object] = nullcontext()
     if console.is_terminal:
-        waiting = console.status(f"loading {', '.join(entries_of(settings))}")
+        waiting = console.status(f"loading {', '.join(awaited_models(settings))}")
     with waiting:
         problem = wait_until_ready(settings, stop)
     if problem is None:
@@ -67,6 +71,10 @@ def announce(settings: Settings, context_tokens: dict[str, int], console: Consol
     console.print(
         f"Try: curl -N -H 'Accept: text/plain' '{url}/chat/stream?prompt=Why+is+the+sea+salty%3F'", markup=False
     )
+
+
+def awaited_models(settings: Settings) -> list[str]:
+    return [name for name, entry in entries_of(settings).items() if entry.loads_at_start]
 
 
 def wait_until_ready(settings: Settings, stop: threading.Event) -> str | None:

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from service.metrics.metrics import PREFIX
-from service.models.registry import Loaded, Registry
+from service.models.fleet import Fleet
 from streaming.streams import Streams
 from uploads.jobs import FINAL_STATES, JobState
 
@@ -25,15 +25,15 @@ class Moment:
     jobs: Mapping[JobState, int] | None
 
 
-def moment_of(registry: Registry, streams: Streams, jobs: Mapping[JobState, int] | None) -> Moment:
+def moment_of(fleet: Fleet, streams: Streams, jobs: Mapping[JobState, int] | None) -> Moment:
     """On the event loop, where all of this lives."""
-    predictors = [model.predictor for model in registry.models.values() if isinstance(model, Loaded)]
-    loads = [predictor.engine.load for predictor in predictors]
+    loads = [engine.load for engine in fleet.engines]
+    models = fleet.registry.models.values()
     return Moment(
         running=sum(load.running for load in loads),
         waiting=sum(load.waiting for load in loads),
         readers=streams.readers,
-        models={predictor.name: predictor.version for predictor in predictors},
+        models={model.name: model.loaded.version for model in models if model.loaded is not None},
         jobs=jobs,
     )
 

@@ -47,11 +47,17 @@ class ModelEntry(BaseModel):
     file: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
     size_bytes: int | None = Field(default=None, ge=1)
     sha256: Sha256 | None = None
-    load: bool = True
+    load: bool | Literal["start", "first_use"] = True
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: Literal["auto", "none"] = "auto"
     max_context_tokens: int | None = Field(default=None, ge=16)
+    unload_after_s: float | None = Field(default=None, gt=0)
     defaults: GenerationDefaults = GenerationDefaults()
+
+    @property
+    def loads_at_start(self) -> bool:
+        """`load = true` leaves it to the kind."""
+        return self.load == "start" or (self.load is True and self.kind == "language")
 
 
 def load_catalog() -> dict[str, ModelEntry]:
@@ -71,7 +77,17 @@ def load_models(path: Path | None) -> dict[str, ModelEntry]:
 
 def language_models(path: Path | None) -> dict[str, ModelEntry]:
     """Those that are loaded at the start; the others wait until somebody needs them."""
-    return {name: entry for name, entry in load_models(path).items() if entry.load and entry.kind == "language"}
+    return {
+        name: entry for name, entry in load_models(path).items() if entry.loads_at_start and entry.kind == "language"
+    }
+
+
+def served_models(path: Path | None) -> dict[str, ModelEntry]:
+    """Those of the list, and for each kind that it has no model of the built-in ones; language models are chosen."""
+    listed = {name: entry for name, entry in load_models(path).items() if entry.load}
+    kinds = {"language", *(entry.kind for entry in listed.values())}
+    builtin = {name: entry for name, entry in load_catalog().items() if entry.load and entry.kind not in kinds}
+    return {**builtin, **listed}
 
 
 def first_of_kind(path: Path | None, kind: ModelKind) -> ModelEntry | None:

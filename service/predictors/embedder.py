@@ -1,4 +1,4 @@
-"""The embedding model behind the index's protocol: opened on demand, asked in threads.
+"""The embedding model behind the index's protocol: found anew for every question, asked in threads.
 
 Questions have a thread of their own. Documents are embedded in another one that yields to everybody else, so that a
 large file being made searchable slows nobody's answer down.
@@ -7,11 +7,10 @@ large file being made searchable slows nobody's answer down.
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from service.models.on_demand import OnDemand
 from streaming.errors import EngineUnavailable
 from uploads.documents.pieces import Measure
 from uploads.errors import ModelUnavailable
@@ -24,11 +23,11 @@ Result = TypeVar("Result")
 NICENESS = 10
 
 
-class OnDemandEmbedder:
+class FleetEmbedder:
     """An `uploads.index.Embedder`."""
 
-    def __init__(self, model: "OnDemand[EmbeddingModel]") -> None:
-        self._model = model
+    def __init__(self, find: "Callable[[], Awaitable[EmbeddingModel]]") -> None:
+        self._find = find
         self._questions = ThreadPoolExecutor(1, thread_name_prefix="headwater-embed-question")
         self._documents = ThreadPoolExecutor(1, thread_name_prefix="headwater-embed-document", initializer=yield_to_all)
 
@@ -50,7 +49,7 @@ class OnDemandEmbedder:
 
     async def _open(self) -> "EmbeddingModel":
         try:
-            return await self._model.get()
+            return await self._find()
         except EngineUnavailable as error:
             raise ModelUnavailable(error.message) from error
 

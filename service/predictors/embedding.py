@@ -16,6 +16,9 @@ from tokenizers import Encoding, Tokenizer
 from transformers import AutoModel
 from transformers.utils import logging as transformers_logging
 
+from service.models.layout import ModelKind
+from service.predictors.errors import InvalidRecord
+from service.predictors.predictor import JsonSchema, Output, Record
 from streaming.errors import EngineDown
 
 Vectors: TypeAlias = NDArray[np.float32]
@@ -23,6 +26,7 @@ Purpose: TypeAlias = Literal["query", "document"]
 Pooling: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 BATCH_TOKENS = 4096  # of a batch with its padding: bounds memory, and larger ones are not faster on a CPU
 DEFAULT_MAX_TOKENS = 512
+BATCH_TOLERANCE = 1e-5  # sums of float32 in another order
 
 
 def mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -67,7 +71,10 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingModel:
-    """Vectors have length 1, so that their product is the cosine. `counter` is the tokenizer that cuts nothing off."""
+    """A `OneShot`. Vectors have length 1, so that their product is the cosine.
+
+    `counter` is the tokenizer that cuts nothing off.
+    """
 
     name: str
     version: str
@@ -75,6 +82,43 @@ class EmbeddingModel:
     tokenizer: Tokenizer
     counter: Tokenizer
     definition: Definition
+
+    @property
+    def kind(self) -> ModelKind:
+        return "embedding"
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(weight.nbytes for weight in (*self.model.parameters(), *self.model.buffers()))
+
+    @property
+    def input_schema(self) -> JsonSchema:
+        text = {"type": "string", "minLength": 1}
+        return {"type": "object", "properties": {"text": text}, "required": ["text"], "additionalProperties": False}
+
+    @property
+    def output_schema(self) -> JsonSchema:
+        numbers = {
+            "type": "array",
+            "items": {"type": "number"},
+            "minItems": self.dimensions,
+            "maxItems": self.dimensions,
+        }
+        return {"type": "object", "properties": {"embedding": numbers}, "required": ["embedding"]}
+
+    @property
+    def batch_tolerance(self) -> float:
+        return BATCH_TOLERANCE
+
+    def read(self, record: Record) -> str:
+        text = record.get("text")
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidRecord(("text",), "A text that is not blank is required.")
+        return text
+
+    def predict(self, inputs: Sequence[str]) -> Sequence[Output]:
+        """As what documents are: a question to a search goes through `embed`."""
+        return [{"embedding": row.tolist()} for row in self.embed(inputs, "document")]
 
     @property
     def dimensions(self) -> int:

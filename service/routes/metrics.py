@@ -33,7 +33,7 @@ async def metrics(request: Request) -> Response:
     backend: Backend = request.state.backend
     background: JobsBackend = request.state.jobs
     jobs = await count_jobs(background.store, settings.metrics_timeout_s)
-    moment = moment_of(request.state.registry, backend.streams, jobs)
+    moment = moment_of(request.state.fleet, backend.streams, jobs)
     text = await asyncio.to_thread(text_of, counted.registry, moment)
     return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 

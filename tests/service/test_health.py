@@ -6,9 +6,10 @@ import httpx
 import pytest
 
 from service.app import create_app
-from service.lifespan import load_echo
 from service.models.config import ModelEntry
 from service.models.errors import PrepareFailed
+from service.models.loaders import load_echo
+from service.models.store import PreparedModel
 from service.server import make_server
 from service.settings import Settings
 from streaming.predictor import Predictor
@@ -29,7 +30,7 @@ class SlowLoader:
         self.may_finish = threading.Event()
         self._error = error
 
-    def __call__(self, entry: ModelEntry | None, settings: Settings) -> Predictor:
+    def __call__(self, entry: ModelEntry, prepared: PreparedModel | None, settings: Settings) -> Predictor:
         self.may_finish.wait(30)
         if self._error:
             raise self._error
@@ -69,7 +70,7 @@ def test_while_loading_the_process_lives_and_says_so(loader: SlowLoader, url: st
     assert (ready.status_code, ready.json()["code"]) == (503, "model_loading")
     assert ready.json()["reasons"] == ["model default is loading"]
     assert int(ready.headers["retry-after"]) >= 1
-    assert httpx.get(f"{url}/health").json()["models"] == {"default": "loading"}
+    assert httpx.get(f"{url}/health").json()["models"]["default"] == "loading"
     assert_refused(url, "engine_loading", "loading")
     loader.may_finish.set()
     wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200, 5, "it is ready")
@@ -86,7 +87,7 @@ def test_while_loading_the_process_lives_and_says_so(loader: SlowLoader, url: st
 )
 def test_a_model_that_does_not_load_is_told_with_its_reason(loader: SlowLoader, url: str, reason: str) -> None:
     loader.may_finish.set()
-    wait_until(lambda: httpx.get(f"{url}/health").json()["models"] == {"default": "failed"}, 5, "it failed")
+    wait_until(lambda: httpx.get(f"{url}/health").json()["models"]["default"] == "failed", 5, "it failed")
     ready = httpx.get(f"{url}/readyz")
     assert (ready.status_code, ready.json()["code"]) == (503, "model_failed")
     assert reason in ready.json()["reasons"][0]

@@ -7,7 +7,7 @@ import pytest
 from service.models.config import load_catalog
 from service.models.on_demand import OnDemand
 from service.models.store import ModelStore
-from service.predictors.embedder import OnDemandEmbedder
+from service.predictors.embedder import FleetEmbedder
 from service.predictors.embedding import EmbeddingModel, load_embedding
 from service.settings import default_models_dir
 from tests.uploads.corpus import questions, write_corpus
@@ -25,7 +25,7 @@ def open_default() -> EmbeddingModel:
 
 @pytest.mark.model
 async def test_the_right_piece_is_among_the_first_five(tmp_path: Path) -> None:
-    embedder = OnDemandEmbedder(OnDemand("embeddings", open_default, patience_s=60))
+    embedder = FleetEmbedder(OnDemand("embeddings", open_default, patience_s=60).get)
     paths, asked = write_corpus(tmp_path), questions()
     missed: list[str] = []
     async with open_shelf(tmp_path / "data", embedder) as shelf:

@@ -1,0 +1,86 @@
+"""How a model of each kind is opened. Everything here blocks, imports what it needs only then, and runs in a thread."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from service.models.config import ModelEntry
+from service.models.layout import ModelKind
+from service.models.store import PreparedModel
+from service.predictors.predictor import OneShot
+from service.settings import MIB, Settings
+from streaming.engines.echo import EchoEngine, EchoPredictor, EchoSpeed
+from streaming.errors import EngineDown
+from streaming.predictor import Predictor
+
+ECHO_ENTRY = ModelEntry.model_construct(name="default", kind="language", references=(), load="start")
+
+
+class Load(Protocol):
+    """`prepared` is None for an entry without a source. Raises `ModelsError` or `StreamingError` for the client."""
+
+    def __call__(
+        self, entry: ModelEntry, prepared: PreparedModel | None, settings: Settings
+    ) -> Predictor | OneShot: ...
+
+
+def load_model(entry: ModelEntry, prepared: PreparedModel | None, settings: Settings) -> Predictor | OneShot:
+    if prepared is None and entry.kind == "language":
+        return load_echo(settings)
+    load = LOADERS.get(entry.kind)
+    if load is None:
+        raise EngineDown(f"The model {entry.name} is of kind {entry.kind}, which cannot be opened.")
+    return load(entry, prepared, settings)
+
+
+def load_echo(settings: Settings) -> Predictor:
+    speed = EchoSpeed(
+        tokens_per_second=settings.echo.tokens_per_second,
+        max_running=settings.max_running,
+        max_waiting=settings.max_waiting,
+        max_background=settings.max_background,
+    )
+    return EchoPredictor(EchoEngine(speed), name=ECHO_ENTRY.name, default_max_tokens=settings.default_max_tokens)
+
+
+def load_language(entry: ModelEntry, prepared: PreparedModel | None, settings: Settings) -> Predictor:
+    from streaming.engines.torch.load import load_predictor  # noqa: PLC0415  torch is slow to import and may be unused
+    from streaming.engines.torch.settings import TorchSettings  # noqa: PLC0415
+
+    defaults = entry.defaults.model_dump(exclude_none=True)
+    torch_settings = TorchSettings(
+        max_running=settings.max_running,
+        max_waiting=settings.max_waiting,
+        max_background=settings.max_background,
+        background_share=settings.background_share,
+        kv_cache_bytes=settings.kv_cache_mib * MIB,
+        prefill_chunk_tokens=settings.prefill_chunk_tokens,
+        dense_copy_max_bytes=settings.dense_copy_max_mib * MIB,
+        default_max_tokens=defaults.pop("max_tokens", settings.default_max_tokens),
+        threads=settings.threads,
+        device=settings.device,
+        dtype=entry.dtype,
+        quantization=entry.quantization,
+        max_context_tokens=entry.max_context_tokens,
+        defaults=defaults,
+    )
+    found = needed(prepared)
+    return load_predictor(found.path, name=entry.name, version=found.version, settings=torch_settings)
+
+
+def load_embedding(entry: ModelEntry, prepared: PreparedModel | None, settings: Settings) -> OneShot:
+    from service.predictors.embedding import load_embedding as load  # noqa: PLC0415  torch is slow to import
+
+    found = needed(prepared)
+    return load(found.path, name=entry.name, version=found.version)
+
+
+def needed(prepared: PreparedModel | None) -> PreparedModel:
+    if prepared is None:
+        raise EngineDown("The model has no files.")
+    return prepared
+
+
+LOADERS: Mapping[ModelKind, Load] = {  # a new kind of model gets its line here
+    "language": load_language,
+    "embedding": load_embedding,
+}
