@@ -7,6 +7,10 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from service import errors, health
+from service.access.gate import Gate
+from service.access.opening import CannotOpen
+from service.access.policies import POLICIES, PUBLIC, Policy
+from service.access.rules import Rules
 from service.auth import authenticate
 from service.body import refuse_other_than_json
 from service.cors import Cors
@@ -28,7 +32,7 @@ from service.middleware import (
 from service.models.loaders import Load, load_model
 from service.openapi import DescribedApp
 from service.query import refuse_broken_query
-from service.routes import chat_files, image, metrics, predict
+from service.routes import chat_files, image, login, metrics, predict
 from service.settings import Settings
 from service.storage import StorageUnusable
 from streaming import routes as streaming_routes
@@ -36,9 +40,9 @@ from uploads import job_routes, process_routes, search_routes, tus_routes
 from uploads import routes as uploads_routes
 
 DESCRIPTION = "A language model behind a plain EventSource. `docs/wire.md` says what stands in a stream."
-REFUSALS = errors.documented(400, 401, 404, 406, 413, 415, 422, 500, 503)
+REFUSALS = errors.documented(400, 401, 403, 404, 406, 413, 415, 422, 500, 503)
 
-FILE_REFUSALS = errors.documented(400, 401, 404, 408, 413, 415, 422, 500, 503, 507)
+FILE_REFUSALS = errors.documented(400, 401, 403, 404, 408, 413, 415, 422, 500, 503, 507)
 
 
 def create_app(settings: Settings, load: Load = load_model) -> FastAPI:
@@ -56,9 +60,11 @@ def create_app(settings: Settings, load: Load = load_model) -> FastAPI:
     app.state.load = load
     app.state.metrics = counted
     app.state.drain = Drain()
+    app.state.policies = policies(settings)
     errors.install(app)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    app.include_router(login.router, dependencies=[Depends(authenticate)])
     guards = [Depends(authenticate), Depends(refuse_broken_query)]
     app.router.add_api_route(
         chat_files.FORM_PATH,
@@ -79,16 +85,22 @@ def create_app(settings: Settings, load: Load = load_model) -> FastAPI:
         image.router,
     ):
         app.include_router(router, dependencies=guards, responses=FILE_REFUSALS)
+    Rules(app.routes, app.state.policies)  # a route that nobody has decided on fails here
     return app
 
 
+def policies(settings: Settings) -> dict[str, Policy]:
+    return {**POLICIES, "GET /metrics": PUBLIC} if settings.access.metrics_public else dict(POLICIES)
+
+
 def middleware(settings: Settings, counted: Metrics) -> list[Middleware]:
-    """The outermost first: the count of all, an id for each, CORS headers also on a failure, the failure, the body.
+    """The outermost first: the count of all, an id for each, CORS headers also on a failure, the failure, who asks, the
+    body.
 
     A refusal lingers until the client has read it.
     """
     return [
-        Middleware(PlainStart, told=StorageUnusable),
+        Middleware(PlainStart, told=(StorageUnusable, CannotOpen)),
         Middleware(RequestMeter, metrics=counted),
         Middleware(RequestId),
         Middleware(
@@ -101,6 +113,7 @@ def middleware(settings: Settings, counted: Metrics) -> list[Middleware]:
         ),
         Middleware(Linger),
         Middleware(ErrorBoundary),
+        Middleware(Gate),
         Middleware(PlainBody),
         Middleware(
             BodyLimit,

@@ -1,19 +1,11 @@
-"""Who is calling. Everybody is the same anonymous principal until keys are configured."""
-
-from dataclasses import dataclass
+"""The last look before a route runs: it is the one that the gate has judged. Who is calling is in `service.access`."""
 
 from fastapi import Request
 
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    id: str
+from service.access.gate import JUDGED
 
 
-ANONYMOUS = Principal("anonymous")
-
-
-def authenticate(request: Request) -> Principal:
-    """Runs before every route that does work; what is made belongs to the principal."""
-    request.state.owner = ANONYMOUS.id
-    return ANONYMOUS
+def authenticate(request: Request) -> None:
+    """A gate and a router that disagree must not let anybody in."""
+    if getattr(request.state, JUDGED, None) is not request.scope["endpoint"]:
+        raise RuntimeError("the gate has judged another route than the router has chosen")

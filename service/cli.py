@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands import chat, models, serve, upload, worker
+from service.commands import chat, keys, models, serve, upload, users, worker
 
 app = typer.Typer(
     name="headwater",
@@ -21,6 +21,8 @@ app.command("worker")(worker.worker)
 app.command("chat")(chat.chat)
 app.command("upload")(upload.upload)
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 
 
 def show_version(wanted: bool) -> None:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
+from service.access import errors as access
 from service.predictors import errors as predictions
 from streaming import errors as text
 from uploads import errors as files
@@ -22,7 +23,7 @@ MEDIA_TYPE = "application/problem+json"
 FIELD_ERRORS_MAX = 20
 LOCATION_CHARS_MAX = 100
 
-DomainError: TypeAlias = text.StreamingError | files.UploadsError | predictions.PredictionError
+DomainError: TypeAlias = text.StreamingError | files.UploadsError | predictions.PredictionError | access.AccessError
 
 STATUSES: Mapping[type[DomainError], int] = {
     text.StreamingError: 500,
@@ -97,9 +98,20 @@ STATUSES: Mapping[type[DomainError], int] = {
     documents.BrokenDocument: 422,
     documents.EncryptedDocument: 422,
     documents.DocumentTooLarge: 413,
+    access.AccessError: 500,
+    access.NotIdentified: 401,
+    access.CredentialMissing: 401,
+    access.CredentialInvalid: 401,
+    access.CredentialExpired: 401,
+    access.LoginFailed: 401,
+    access.ScopeMissing: 403,
+    access.LoginNotConfigured: 404,
+    access.LoginsBusy: 503,
+    access.AccessUnavailable: 503,
 }
 STATUS_OF_CODE = {kind.code: status for kind, status in STATUSES.items()}
 PHRASES = {460: "Checksum Mismatch"}  # of the tus protocol, which took numbers that HTTP does not know
+BEARER = 'Bearer realm="headwater"'
 RETRY_AFTER_S: Mapping[type[Exception], int] = {text.EngineDown: 30}
 RETRY_AFTER_DEFAULT_S = 5
 CODES = {
@@ -160,8 +172,8 @@ def domain_problem(scope: Scope, error: DomainError) -> Response:
     headers = {}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(retry_after_s(error))
-    if status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Ticket"
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        headers["WWW-Authenticate"] = challenge(error)
     if isinstance(error, predictions.InvalidRecord):
         return record_problem(scope, status, error)
     return problem(scope, status, error.message, error.code, headers)
@@ -171,6 +183,16 @@ def record_problem(scope: Scope, status: int, error: predictions.InvalidRecord) 
     told = (error, *error.others)[:FIELD_ERRORS_MAX]
     found = [field_error({"loc": one.field, "msg": one.message, "type": one.kind}) for one in told]
     return problem(scope, status, told_as(found[0]), error.code, errors=found)
+
+
+def challenge(error: DomainError) -> str:
+    """As RFC 6750 has it; a ticket is got from `POST /chat/streams`."""
+    if isinstance(error, text.InvalidTicket):
+        return "Ticket"
+    if isinstance(error, access.ScopeMissing):
+        return f'{BEARER}, error="insufficient_scope", scope="{" ".join(error.missing)}"'
+    is_wrong = isinstance(error, access.CredentialInvalid | access.CredentialExpired)
+    return f'{BEARER}, error="invalid_token"' if is_wrong else BEARER
 
 
 def retry_after_s(error: DomainError) -> int:
@@ -226,6 +248,7 @@ def install(app: FastAPI) -> None:
         text.StreamingError: on_domain_error,
         files.UploadsError: on_domain_error,
         predictions.PredictionError: on_domain_error,
+        access.AccessError: on_domain_error,
         HTTPException: on_http_exception,
         RequestValidationError: on_invalid_request,
     }

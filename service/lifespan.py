@@ -9,6 +9,8 @@ from typing import Any, TypedDict
 
 from fastapi import FastAPI
 
+from service.access.opening import open_access
+from service.access.rules import Rules
 from service.answers import Answers
 from service.batch_rows import RowPredictor
 from service.batching import Batches, BatchLimits
@@ -67,7 +69,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         open_storage(settings, UploadObserver(counted)) as storage,
         open_library(settings, storage, fleet) as library,
         open_picture_model(settings) as pictures,
+        open_access(settings, storage.access) as access,
     ):
+        app.state.access = access
+        app.state.rules = Rules(app.routes, app.state.policies)
         background_log = open_log(partial(GenerationObserver, counted, is_background=True))
         predict_row = RowPredictor(fleet.language, background_log, settings.max_prompt_chars)
         jobs = make_jobs(settings, storage, library, predict_row)

@@ -67,7 +67,7 @@ def new_request_id() -> str:
 class PlainStart:
     """What keeps the service from starting for the operator's reasons is one line in the log, and no traceback."""
 
-    def __init__(self, app: ASGIApp, told: type[Exception]) -> None:
+    def __init__(self, app: ASGIApp, told: tuple[type[Exception], ...]) -> None:
         self._app = app
         self._told = told
 

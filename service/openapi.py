@@ -1,14 +1,30 @@
-"""The OpenAPI description: what FastAPI finds in the routes, and the one shape of all errors."""
+"""The OpenAPI description: what FastAPI finds in the routes, the one shape of all errors, and who may ask."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from service.access.policies import Policy
 from service.errors import FieldError, Problem
 
 REFERENCE = "#/components/schemas/{model}"
+SCHEMES = {
+    "key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "From `headwater keys create`. A service that listens on this machine only may ask for none.",
+    },
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key, or a token that another issuer signed."},
+    "login": {
+        "type": "oauth2",
+        "description": "A token for a name and a password.",
+        "flows": {"password": {"tokenUrl": "/login", "scopes": {}}},
+    },
+}
 
 
 class DescribedApp(FastAPI):
@@ -20,6 +36,29 @@ class DescribedApp(FastAPI):
             _, problems = models_json_schema(
                 [(Problem, "serialization"), (FieldError, "serialization")], ref_template=REFERENCE
             )
-            described.setdefault("components", {}).setdefault("schemas", {}).update(problems["$defs"])
+            components = described.setdefault("components", {})
+            components.setdefault("schemas", {}).update(problems["$defs"])
+            components["securitySchemes"] = SCHEMES
+            for operation, policy in guarded(described["paths"], self.state.policies):
+                describe(operation, policy)
             self.openapi_schema = described
         return self.openapi_schema
+
+
+def guarded(
+    paths: Mapping[str, Mapping[str, dict[str, Any]]], policies: Mapping[str, Policy]
+) -> Iterator[tuple[dict[str, Any], Policy]]:
+    """Operations that are not for everybody. The description writes `{name:path}` as `{name}`."""
+    written = {line.replace(":path}", "}"): policy for line, policy in policies.items()}
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            policy = written[f"{method.upper()} {path}"]
+            if not policy.is_public:
+                yield operation, policy
+
+
+def describe(operation: dict[str, Any], policy: Policy) -> None:
+    operation["security"] = [{name: []} for name in SCHEMES]
+    needed = " and ".join(sorted(policy.scopes))
+    told = f"Needs the scope {needed}." if needed else "Needs any valid key or token."
+    operation["description"] = f"{operation.get('description', '')}\n\n{told}".strip()

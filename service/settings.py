@@ -17,6 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from service.access.settings import AccessSettings
 from service.document_settings import DocumentSettings
 
 PREFIX = "HEADWATER_"
@@ -167,7 +168,7 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     allow_anonymous_network: bool = Field(
-        default=False, description="Listen beyond this machine although anyone may then use the service."
+        default=False, description="Listen beyond this machine although there is no key and anyone may use the service."
     )
     cors_origins: Origins = Field(
         default=("http://localhost:3000", "http://localhost:5173"),
@@ -262,6 +263,7 @@ class Settings(BaseSettings):
         default_factory=DocumentSettings, description="How files are read, cut into pieces and searched."
     )
 
+    access: AccessSettings = Field(default_factory=AccessSettings, description="Who may use the service.")
     file_chat: FileChatSettings = Field(default_factory=FileChatSettings, description="Answers from files.")
 
     max_body_bytes: int = Field(default=MIB, ge=1024, description="The largest JSON body.")
@@ -294,11 +296,6 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def is_safe(self) -> "Settings":
-        if not is_loopback(self.host) and not self.allow_anonymous_network:
-            raise ValueError(
-                f"host {self.host} can be reached from other machines and nothing asks callers who they are: listen on "
-                "127.0.0.1, or set allow_anonymous_network=true to let anyone use the service"
-            )
         if "*" in self.cors_origins and self.cors_credentials:
             raise ValueError(
                 "cors_origins * lets every page act for its visitor: list the origins, or set cors_credentials=false"

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from service.access.store import AccessStore
 from service.settings import Settings
 from uploads.blobs import BlobStore
 from uploads.drafts import Drafts
@@ -35,6 +36,7 @@ class Storage:
     jobs: JobStore
     results: BlobStore
     index: Index
+    access: AccessStore
 
 
 class StorageUnusable(Exception):
@@ -63,6 +65,7 @@ def told() -> Iterator[None]:
 
 
 async def open_stores(settings: Settings, observer: Observer, stack: AsyncExitStack) -> Storage:
+    from service.access.database import SqlAccessStore  # noqa: PLC0415  SQLAlchemy is slow to import
     from uploads.stores.index import SqliteIndex  # noqa: PLC0415  numpy
     from uploads.stores.jobs import DatabaseJobStore  # noqa: PLC0415  SQLAlchemy is slow to import
     from uploads.stores.records import SqlUploadStore  # noqa: PLC0415
@@ -77,7 +80,20 @@ async def open_stores(settings: Settings, observer: Observer, stack: AsyncExitSt
     await asyncio.to_thread(make_folder, settings.data_dir / WORK_FOLDER)
     index = SqliteIndex(settings.data_dir / "index")
     stack.push_async_callback(index.close)
-    return Storage(database, Uploads(stores, parts), DatabaseJobStore(database), results, index)
+    return Storage(
+        database, Uploads(stores, parts), DatabaseJobStore(database), results, index, SqlAccessStore(database)
+    )
+
+
+@asynccontextmanager
+async def open_access_store(settings: Settings) -> AsyncIterator[AccessStore]:
+    """The database alone, for commands beside a running service. Raises `StorageUnusable`."""
+    async with AsyncExitStack() as stack:
+        with told():
+            from service.access.database import SqlAccessStore  # noqa: PLC0415  SQLAlchemy is slow to import
+
+            store = SqlAccessStore(await open_database(settings, stack))
+        yield store
 
 
 async def open_drafts(settings: Settings, stack: AsyncExitStack) -> Drafts:

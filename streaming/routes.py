@@ -18,6 +18,7 @@ from streaming.schemas import ChatBody, ChatQuery, EventsQuery, NoQuery, Options
 from streaming.state import state_of
 from streaming.streams import Stream
 
+WRONG_TICKET = "The ticket is wrong, or too old to open a stream."
 GET_GRACE_S = 15.0  # EventSource reconnects by itself, so an answer waits for it
 POST_GRACE_S = 0.0
 
@@ -151,7 +152,7 @@ async def open_or_resume(caller: Caller, asked: ChatBody | ChatQuery, ticket: st
 def open_by_ticket(caller: Caller, ticket: str, stream_id: str | None = None) -> Response:
     stream = caller.backend.streams.redeem(ticket, is_reconnect=False)
     if stream is None or stream_id not in (None, stream.id):
-        raise InvalidTicket("The ticket is wrong, or too old to open a stream.")
+        raise InvalidTicket(WRONG_TICKET)
     return caller.answer(GoOn(stream, -1))
 
 

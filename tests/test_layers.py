@@ -34,6 +34,7 @@ DISTRIBUTIONS = {
     "markdown-it-py": "markdown_it",
     "python-docx": "docx",
     "pillow": "PIL",
+    "pyjwt": "jwt",
     "scikit-learn": "sklearn",
 }
 
@@ -76,7 +77,7 @@ RULES = (
         ("service",),
         ("streaming.engines", "streaming.logs", "uploads.stores"),
         "only the place that opens engines, logs and stores names a concrete one",
-        exempt=("service.lifespan", "service.storage", "service.models"),
+        exempt=("service.lifespan", "service.storage", "service.models", "service.access.database"),
     ),
 )
 

@@ -43,8 +43,9 @@ class ServerEvent:
 
 
 class ChatClient:
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=TIMEOUT)
+    def __init__(self, url: str, api_key: str | None = None) -> None:
+        headers = {} if api_key is None else {"X-API-Key": api_key}
+        self._http = httpx.Client(base_url=url, timeout=TIMEOUT, headers=headers)
         self._url = url
         self._stream_id: str | None = None
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+API_KEY_VARIABLE = "HEADWATER_API_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
@@ -17,6 +18,7 @@ def chat(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer, in tokens.")] = None,
     temperature: Annotated[float | None, typer.Option(min=0, help="0 always takes the likeliest token.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same answer.")] = None,
+    api_key: Annotated[str | None, typer.Option(envvar=API_KEY_VARIABLE, help="The key to say who asks.")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Piped input is one prompt, not one a line.")] = False,
 ) -> None:
     """Talk to a running server. Ctrl-C stops an answer, Ctrl-D or /quit leaves.
@@ -30,7 +32,7 @@ def chat(
 
     wanted = {"model": model, "max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     options = {name: value for name, value in wanted.items() if value is not None}
-    client = ChatClient(url)
+    client = ChatClient(url, api_key)
     conversation = Conversation(client, system, options)
     try:
         if sys.stdin.isatty():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.chat import DEFAULT_URL
+from service.commands.chat import API_KEY_VARIABLE, DEFAULT_URL
 
 if TYPE_CHECKING:
     from service.upload.client import Transfer, UploadClient
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 FAILED = 1
 WRONGLY_ASKED = 2
 INTERRUPTED = 130
-API_KEY_VARIABLE = "HEADWATER_API_KEY"
 
 Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, readable=True, help="What to upload.")]
 

@@ -30,6 +30,8 @@ LISTS = ("stop", "upload_id", "upload_ids")
 class FormRoute(APIRoute):
     """Only for forms: JSON on the same path goes to the next route."""
 
+    policy_suffix = " as a form"  # in service/access/policies.py
+
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         return super().matches(scope) if is_form(scope) else (Match.NONE, {})
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from service.access.policies import PUBLIC
 from tests.raw import connected, exchange, fetch, stream_path
 from tests.server import RunningServer, echo_settings, serving
 
@@ -16,6 +17,8 @@ SECRET = "a-canary-that-must-stay-inside"
 
 
 def add_broken_route(app: FastAPI) -> None:
+    app.state.policies["GET /broken"] = PUBLIC
+
     @app.get("/broken")
     async def broken() -> None:
         raise RuntimeError(SECRET)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from service.access.errors import AccessError
 from service.errors import STATUSES, DomainError, domain_problem, field_error
 from service.predictors.errors import InvalidRecord, PredictionBusy, PredictionError, WrongLength
 from streaming.errors import Overloaded, StreamingError
@@ -18,7 +19,7 @@ def kinds(root: type[DomainError]) -> Iterator[type[DomainError]]:
 
 
 def domain_errors() -> list[type[DomainError]]:
-    return [*kinds(StreamingError), *kinds(UploadsError), *kinds(PredictionError)]
+    return [*kinds(StreamingError), *kinds(UploadsError), *kinds(PredictionError), *kinds(AccessError)]
 
 
 def make(kind: type[DomainError]) -> DomainError:

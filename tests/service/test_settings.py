@@ -101,25 +101,14 @@ def test_what_is_wrong_in_the_toml_file_is_told_with_its_name(
 
 
 def test_a_value_of_the_toml_file_may_need_another_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("all.toml").write_text('host = "0.0.0.0"')
+    Path("all.toml").write_text('cors_origins = "*"')
     monkeypatch.setenv(CONFIG_VARIABLE, "all.toml")
-    assert load_settings(allow_anonymous_network=True).host == "0.0.0.0"
+    assert load_settings(cors_credentials=False).cors_origins == ("*",)
 
 
 def test_a_wrong_value_names_its_variable() -> None:
     assert message_of(port=70_000).startswith("HEADWATER_PORT: ")
     assert message_of(echo={"tokens_per_second": -1}).startswith("HEADWATER_ECHO__TOKENS_PER_SECOND: ")
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
-def test_the_network_is_refused_without_access_control(host: str) -> None:
-    assert "allow_anonymous_network" in message_of(host=host)
-    assert load_settings(host=host, allow_anonymous_network=True).host == host
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_this_machine_is_allowed(host: str) -> None:
-    assert load_settings(host=host).host == host
 
 
 def test_every_origin_with_credentials_is_refused() -> None:

@@ -58,6 +58,7 @@ async def test_a_migration_that_fails_leaves_nothing(database_url: str, tmp_path
 
 
 async def test_the_migrations_make_the_tables_that_the_stores_describe(database_url: str) -> None:
+    importlib.import_module("service.access.database")
     for module in pkgutil.iter_modules(uploads.stores.__path__):
         importlib.import_module(f"uploads.stores.{module.name}")
     database = await open_database(database_url)
