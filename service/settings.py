@@ -60,6 +60,9 @@ class EchoSettings(BaseModel):
     tokens_per_second: float = Field(
         default=50.0, ge=0, le=1_000_000, description="How fast it speaks; 0 is as fast as it goes."
     )
+    may_break: bool = Field(
+        default=False, description="Let prompts crash or freeze the whole engine, to see what happens then."
+    )
 
 
 class UploadSettings(BaseModel):
@@ -255,6 +258,17 @@ class Settings(BaseSettings):
     )
     default_max_tokens: int = Field(
         default=512, ge=1, le=1_048_576, description="The longest answer when a request does not say."
+    )
+    engine_hang_s: float = Field(
+        default=1.5,
+        gt=0,
+        description="An engine that neither ends its step nor uses the processor for this long is taken for hung.",
+    )
+    engine_step_max_s: float = Field(
+        default=120.0, gt=0, description="An engine that needs longer for one step is taken for hung, however busy."
+    )
+    engine_max_restarts: int = Field(
+        default=5, ge=0, le=1000, description="How often a broken engine is started again within ten minutes."
     )
     echo: EchoSettings = Field(default_factory=EchoSettings, description="The engine without a model.")
     uploads: UploadSettings = Field(default_factory=UploadSettings, description="Files that clients put in.")

@@ -57,7 +57,8 @@ RULES = (
         ("streaming.engines", "streaming.logs"),
         ("streaming",),
         "an engine or a log knows its protocol, generations, events and errors: no routes, no schemas, no neighbour",
-        unless=(*DOMAIN, "streaming.logs.discard"),  # an engine's self-test needs a log that keeps nothing
+        # an engine shows that it lives, and its self-test needs a log that keeps nothing
+        unless=(*DOMAIN, "streaming.heart", "streaming.logs.discard"),
     ),
     Rule(("uploads.stores",), ("uploads.routes", "uploads.schemas"), "a store knows its protocol, not the wire"),
     Rule(DOMAIN, ("streaming",), "the domain knows only the domain", unless=DOMAIN),

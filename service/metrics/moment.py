@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from service.metrics.metrics import PREFIX
 from service.models.fleet import Fleet
@@ -22,6 +22,7 @@ class Moment:
     waiting: int
     readers: int
     models: Mapping[str, str]
+    restarts: Mapping[str, int]
     jobs: Mapping[JobState, int] | None
 
 
@@ -34,6 +35,7 @@ def moment_of(fleet: Fleet, streams: Streams, jobs: Mapping[JobState, int] | Non
         waiting=sum(load.waiting for load in loads),
         readers=streams.readers,
         models={model.name: model.loaded.version for model in models if model.loaded is not None},
+        restarts={model.name: model.restarts for model in models if model.kind == "language"},
         jobs=jobs,
     )
 
@@ -65,6 +67,12 @@ def families(moment: Moment) -> Iterator[Metric]:
     for name, version in moment.models.items():
         models.add_metric((name, version), 1)
     yield models
+    restarts = CounterMetricFamily(
+        f"{PREFIX}_engine_restarts", "Engines that took the place of one that hung or died.", labels=("model",)
+    )
+    for name, count in moment.restarts.items():
+        restarts.add_metric((name,), count)
+    yield restarts
     if moment.jobs is None:
         return
     jobs = GaugeMetricFamily(f"{PREFIX}_jobs", "Background jobs that are kept, by state.", labels=("state",))

@@ -1,6 +1,7 @@
 """How a model of each kind is opened. Everything here blocks, imports what it needs only then, and runs in a thread."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 from service.models.config import ModelEntry
@@ -11,6 +12,8 @@ from service.settings import MIB, Settings
 from streaming.engines.echo import EchoEngine, EchoPredictor, EchoSpeed
 from streaming.errors import EngineDown
 from streaming.predictor import Predictor
+from streaming.supervisor import SupervisedEngine, Watchable
+from streaming.vigil import Patience
 
 ECHO_ENTRY = ModelEntry.model_construct(name="default", kind="language", references=(), load="start")
 
@@ -38,8 +41,20 @@ def load_echo(settings: Settings) -> Predictor:
         max_running=settings.max_running,
         max_waiting=settings.max_waiting,
         max_background=settings.max_background,
+        may_break=settings.echo.may_break,
     )
-    return EchoPredictor(EchoEngine(speed), name=ECHO_ENTRY.name, default_max_tokens=settings.default_max_tokens)
+    engine = supervised(settings, ECHO_ENTRY.name)(partial(EchoEngine, speed))
+    return EchoPredictor(engine, name=ECHO_ENTRY.name, default_max_tokens=settings.default_max_tokens)
+
+
+def supervised(settings: Settings, name: str) -> Callable[[Callable[[], Watchable]], SupervisedEngine]:
+    """Makes watched engines of what starts one."""
+    patience = Patience(
+        hang_s=settings.engine_hang_s,
+        step_max_s=settings.engine_step_max_s,
+        max_restarts=settings.engine_max_restarts,
+    )
+    return lambda start: SupervisedEngine(start, name, patience)
 
 
 def load_language(entry: ModelEntry, prepared: PreparedModel | None, settings: Settings) -> Predictor:
@@ -64,7 +79,13 @@ def load_language(entry: ModelEntry, prepared: PreparedModel | None, settings: S
         defaults=defaults,
     )
     found = needed(prepared)
-    return load_predictor(found.path, name=entry.name, version=found.version, settings=torch_settings)
+    return load_predictor(
+        found.path,
+        name=entry.name,
+        version=found.version,
+        settings=torch_settings,
+        supervised=supervised(settings, entry.name),
+    )
 
 
 def load_embedding(entry: ModelEntry, prepared: PreparedModel | None, settings: Settings) -> OneShot:

@@ -12,6 +12,7 @@ from service.predictors.errors import WrongKind
 from service.predictors.predictor import OneShot
 from streaming.errors import EngineDown, EngineLoading, EngineUnavailable, UnknownModel
 from streaming.predictor import Predictor
+from streaming.supervisor import SupervisedEngine
 
 ModelState: TypeAlias = Literal["loading", "ready", "failed", "unloaded"]
 HOW_TO_ASK: Mapping[ModelKind, str] = {
@@ -106,8 +107,24 @@ class Model:
             case "failed" if self.loaded is None and self.failure is not None:
                 return f"model {self.name} is not loaded: {self.failure.message}"
             case "failed":
-                return f"the engine of model {self.name} is down"
+                return f"the engine of model {self.name} is down{self._trouble}"
         return None
+
+    @property
+    def restarts(self) -> int:
+        """How often its engine was replaced because it hung or died."""
+        engine = self._supervised
+        return 0 if engine is None else engine.restarts
+
+    @property
+    def _trouble(self) -> str:
+        engine = self._supervised
+        return "" if engine is None or engine.trouble is None else f": {engine.trouble}"
+
+    @property
+    def _supervised(self) -> SupervisedEngine | None:
+        engine = self.loaded.predictor.engine if isinstance(self.loaded, LoadedLanguage) else None
+        return engine if isinstance(engine, SupervisedEngine) else None
 
     @property
     def how_to_ask(self) -> str:

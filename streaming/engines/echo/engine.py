@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -11,13 +12,16 @@ from streaming.engines.echo.line import Line
 from streaming.engines.echo.run import Run
 from streaming.engines.echo.script import read_script, to_text
 from streaming.engines.echo.voice import Voice
-from streaming.errors import GenerationFailed, Overloaded, ShuttingDown
+from streaming.errors import EngineDown, GenerationFailed, Overloaded, ShuttingDown
 from streaming.events import Failed, Queued, Started
 from streaming.generation import Generation
+from streaming.heart import Heart
 from streaming.log import Log
 
 RETRY_AFTER_S = 1
 LEAVING = Failed(ShuttingDown.code, "The service is shutting down.", retryable=True)
+DOWN = Failed(EngineDown.code, "The model's engine stopped working; send the request again.", retryable=True)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class EchoSpeed:
     max_running: int = 32
     max_waiting: int = 256
     max_background: int = 16
+    may_break: bool = False
+    """Whether a prompt may crash or freeze the engine's thread."""
 
     @property
     def background_slots(self) -> int:
@@ -37,6 +43,10 @@ class EchoSpeed:
         """Background work never fills the second half, so people are not turned away because of it."""
         places = self.max_running + self.max_waiting
         return max(1, places // 2) if generation.priority == "background" else places
+
+
+class ScriptedCrash(Exception):
+    """A prompt asked for it."""
 
 
 class EchoEngine:
@@ -50,12 +60,18 @@ class EchoEngine:
         self._waiting = Line()
         self._due: list[tuple[float, int, Run]] = []
         self._ties = itertools.count()
-        self._thread = threading.Thread(target=self._work, name="echo-engine", daemon=True)
+        self._thaw = threading.Event()
+        self.heart = Heart()
+        self._thread = threading.Thread(target=self._run, name="echo-engine", daemon=True)
         self._thread.start()
 
     @property
     def state(self) -> EngineState:
         return self._state
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
 
     @property
     def load(self) -> EngineLoad:
@@ -65,6 +81,8 @@ class EchoEngine:
     def submit(self, generation: Generation, log: Log) -> None:
         run = self._new_run(generation, log)
         with self._changed:
+            if self._state == "failed":
+                raise EngineDown(DOWN.message)
             if self._state != "ready":
                 raise ShuttingDown(LEAVING.message)
             if len(self._running) + len(self._waiting) >= self._speed.places_for(generation):
@@ -93,10 +111,13 @@ class EchoEngine:
         with self._changed:
             if self._state == "ready":
                 self._state = "draining"
-            self._changed.wait_for(lambda: not self._running and not self._waiting, grace_s)
-            self._state = "closed"
-            self._changed.notify_all()
+            self._changed.wait_for(self._has_nothing_to_finish, grace_s)
+            self._end("closed")
         self._thread.join()
+
+    def retire(self) -> None:
+        with self._changed:
+            self._end("failed")
 
     def _new_run(self, generation: Generation, log: Log) -> Run:
         script = read_script(to_text(generation.token_ids))
@@ -110,6 +131,25 @@ class EchoEngine:
             voice=Voice(generation.stop),
         )
 
+    def _has_nothing_to_finish(self) -> bool:
+        return self._state == "failed" or not (self._running or self._waiting)
+
+    def _end(self, state: EngineState) -> None:
+        self._state = state
+        self._thaw.set()
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        self.heart.begin()
+        try:
+            self._work()
+        except Exception:
+            logger.exception("the engine's thread died")
+            with self._changed:
+                self._end("failed")
+        with self._changed:
+            self._fail_all(DOWN if self._state == "failed" else LEAVING)
+
     def _work(self) -> None:
         while (due := self._take_due()) is not None:
             for run in due:
@@ -118,20 +158,23 @@ class EchoEngine:
     def _take_due(self) -> list[Run] | None:
         """Waits for the next step; None when the engine is closed and everything has its end."""
         with self._changed:
-            while self._state != "closed":
+            while self._state in ("ready", "draining"):
+                self.heart.beat()
                 now = time.monotonic()
                 due = []
                 while self._due and self._due[0][0] <= now:
                     due.append(heapq.heappop(self._due)[2])
                 if due:
                     return due
+                self.heart.rest()
                 self._changed.wait(self._due[0][0] - now if self._due else None)
-            self._fail_all()
             return None
 
     def _step(self, run: Run) -> None:
         if run.is_over:
             return
+        if self._speed.may_break:
+            self._break_if_scripted(run)
         pause_s = None
         try:
             pause_s = run.advance(time.monotonic())
@@ -142,6 +185,12 @@ class EchoEngine:
                 self._free(run)
             elif pause_s is not None:
                 self._schedule(run, pause_s)
+
+    def _break_if_scripted(self, run: Run) -> None:
+        if run.produced == run.script.crash_at:
+            raise ScriptedCrash
+        if run.produced == run.script.freeze_at:
+            self._thaw.wait()
 
     def _admit(self) -> bool:
         """True when somebody was."""
@@ -176,9 +225,9 @@ class EchoEngine:
                 run.queue_place = place
                 run.log.append(Queued(place, eta_ms=None))
 
-    def _fail_all(self) -> None:
+    def _fail_all(self, failed: Failed) -> None:
         for run in (*self._running.values(), *self._waiting):
-            run.log.append(LEAVING)
+            run.log.append(failed)
         self._running.clear()
         self._waiting.clear()
         self._due.clear()

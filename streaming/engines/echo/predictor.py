@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streaming.engines.echo.engine import EchoEngine
+from streaming.engine import Engine
 from streaming.engines.echo.script import split, to_ids
 from streaming.errors import PromptTooLong
 from streaming.generation import Generation, Sampling, new_seed, new_stream_id
@@ -14,7 +14,7 @@ from streaming.predictor import TextRequest
 
 @dataclass(frozen=True, slots=True)
 class EchoPredictor:
-    engine: EchoEngine
+    engine: Engine
     name: str = "default"
     version: str = "echo-1"
     default_max_tokens: int = 512

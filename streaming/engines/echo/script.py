@@ -2,7 +2,8 @@
 
 A prompt may hold one directive, which is not echoed: `[[echo repeat=100 tps=50 prefill_ms=200]]`. Its words are
 `repeat` (times the text), `tps` (tokens per second, 0 being as fast as it goes), `prefill_ms`, and the faults
-`fail_at`, `nonfinite_at` and `hang_at` (at this token, counted from 0). Anything else in brackets is plain text.
+`fail_at`, `nonfinite_at` and `hang_at` (at this token, counted from 0), and, where the engine may break, `crash_at` and
+`freeze_at`, which take its whole thread along. Anything else in brackets is plain text.
 """
 
 import re
@@ -13,7 +14,9 @@ SILENCE = (b"echo",)  # what is said when the prompt holds nothing but a directi
 MAX_REPEAT = 100_000
 MAX_PREFILL_MS = 600_000
 
-_DIRECTIVE = re.compile(r"\[\[echo((?: (?:repeat|tps|prefill_ms|fail_at|nonfinite_at|hang_at)=[0-9]{1,9})*)\]\]")
+_FAULTS = ("fail_at", "nonfinite_at", "hang_at", "crash_at", "freeze_at")
+_WORDS = "|".join(("repeat", "tps", "prefill_ms", *_FAULTS))
+_DIRECTIVE = re.compile(rf"\[\[echo((?: (?:{_WORDS})=[0-9]{{1,9}})*)\]\]")
 _WORD = re.compile(r"\s*\S+|\s+")
 
 
@@ -26,6 +29,8 @@ class Script:
     fail_at: int | None = None
     nonfinite_at: int | None = None
     hang_at: int | None = None
+    crash_at: int | None = None
+    freeze_at: int | None = None
 
     @property
     def length(self) -> int:
@@ -46,9 +51,7 @@ def read_script(text: str) -> Script:
         repeat=min(max(asked.get("repeat", 1), 1), MAX_REPEAT),
         tps=asked.get("tps"),
         prefill_ms=min(asked.get("prefill_ms", 0), MAX_PREFILL_MS),
-        fail_at=asked.get("fail_at"),
-        nonfinite_at=asked.get("nonfinite_at"),
-        hang_at=asked.get("hang_at"),
+        **{fault: asked.get(fault) for fault in _FAULTS},
     )
 
 

@@ -12,6 +12,7 @@ from streaming.engines.torch.worker import Cancel, Close, Inbox, Submit, Worker
 from streaming.errors import EngineDown, Overloaded, PromptTooLong, ShuttingDown
 from streaming.events import Started
 from streaming.generation import Generation
+from streaming.heart import Heart
 from streaming.log import Log
 
 logger = logging.getLogger(__name__)
@@ -42,12 +43,21 @@ class TorchEngine:
         self._places_taken = 0
         self._state: EngineState = "ready"
         self._worker = make_worker(self._give_place_back)
+        self._has_left = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"headwater-{name}", daemon=True)
         self._thread.start()
 
     @property
     def state(self) -> EngineState:
         return self._state
+
+    @property
+    def heart(self) -> Heart:
+        return self._worker.heart
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
 
     @property
     def load(self) -> EngineLoad:
@@ -76,7 +86,13 @@ class TorchEngine:
             if self._state == "ready":
                 self._state = "draining"
         self._inbox.put(Close(time.monotonic() + grace_s))
-        self._thread.join(grace_s + CLOSE_MARGIN_S)
+        self._has_left.wait(grace_s + CLOSE_MARGIN_S)
+
+    def retire(self) -> None:
+        with self._lock:
+            self._state = "failed"
+        self._worker.retire()
+        self._has_left.set()
 
     def _places_for(self, generation: Generation) -> int:
         """Background work never fills the second half, so people are not turned away because of it."""
@@ -105,6 +121,8 @@ class TorchEngine:
             self._leave("failed")
         else:
             self._leave("closed")
+        finally:
+            self._has_left.set()
 
     def _leave(self, state: EngineState) -> None:
         """From here on `submit` refuses, so nothing can slip into the inbox after it is emptied."""

@@ -6,7 +6,8 @@ transformers' modelling imports, which are most of a start. Formats that round a
 transformers' own code, and the tests compare the two.
 """
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,17 +111,24 @@ class Weights:
 
 
 class Llama:
-    """`streaming.engines.torch.runner.Network`. `attention` is asked once per layer; it holds the keys and values."""
+    """`streaming.engines.torch.runner.Network`, once it has an attention, which holds the keys and values."""
 
-    def __init__(self, shape: LlamaShape, weights: Weights, attention: PackedAttention) -> None:
+    _attention: PackedAttention
+
+    def __init__(self, shape: LlamaShape, weights: Weights) -> None:
         self._shape = shape
-        self._attention = attention
         self._embedding = weights.dense("model.embed_tokens.weight")
         self._head = self._embedding if shape.is_tied else weights.dense("lm_head.weight")
         self._norm = weights.dense("model.norm.weight", torch.float32)
         self._layers = [_layer(f"model.layers.{index}", weights) for index in range(shape.layers)]
         self._cos, self._sin = _rotations(shape, self._embedding)
         self.device, self.dtype = self._embedding.device, self._embedding.dtype
+
+    def attending(self, attention: PackedAttention) -> "Llama":
+        """The same weights; `attention` is asked once per layer."""
+        twin = copy.copy(self)
+        twin._attention = attention
+        return twin
 
     def __call__(self, tokens: torch.Tensor, positions: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """The logits of the rows `keep`."""
@@ -170,11 +178,16 @@ def _turn(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Te
     return torch.addcmul(heads * cos, heads.roll(heads.shape[-1] // 2, -1), sin)
 
 
-def open_llama(folder: Path, shape: LlamaShape, run_as: Format, kv_cache_bytes: int) -> PackedRunner:
-    layer = LayerShape(shape.key_value_heads, shape.head_size, shape.head_size)
-    memory = open_memory(dict.fromkeys(range(shape.layers), layer), kv_cache_bytes, run_as.dtype, run_as.device)
-    attention = PackedAttention(memory.cache)
+def open_llama(folder: Path, shape: LlamaShape, run_as: Format, kv_cache_bytes: int) -> Callable[[], PackedRunner]:
+    """Makes runners over the same weights, each with a memory of its own."""
     weights = Weights(read_weights(folder), run_as)
-    network = Llama(shape, weights, attention)
+    network = Llama(shape, weights)
     weights.refuse_rest()
-    return PackedRunner(network, attention, memory)
+    layer = LayerShape(shape.key_value_heads, shape.head_size, shape.head_size)
+
+    def make() -> PackedRunner:
+        memory = open_memory(dict.fromkeys(range(shape.layers), layer), kv_cache_bytes, run_as.dtype, run_as.device)
+        attention = PackedAttention(memory.cache)
+        return PackedRunner(network.attending(attention), attention, memory)
+
+    return make

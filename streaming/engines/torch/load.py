@@ -3,13 +3,15 @@
 import json
 import os
 import queue
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
+from streaming.engine import Engine
 from streaming.engines.torch.engine import TorchEngine
 from streaming.engines.torch.llama import open_llama, understood
 from streaming.engines.torch.output import Decoder
@@ -24,6 +26,7 @@ from streaming.engines.torch.weights import choose_dtype
 from streaming.engines.torch.worker import Inbox, Worker
 from streaming.errors import EngineDown
 
+StartEngine: TypeAlias = Callable[[], TorchEngine]
 TOKENIZER_THREADS = 2
 GENERIC_TOKENIZERS = {"TokenizersBackend", "PreTrainedTokenizerFast"}
 """Classes of transformers that add nothing to what tokenizer.json says."""
@@ -33,7 +36,8 @@ GENERIC_TOKENIZERS = {"TokenizersBackend", "PreTrainedTokenizerFast"}
 class Opened:
     """What a model tells of itself, however it is run."""
 
-    runner: Runner
+    make_runner: Callable[[], Runner]
+    """Called once for each engine: the weights are shared, the memory is not."""
     trained_context: int | None
     vocabulary: int
     end_tokens: int | list[int] | None
@@ -46,6 +50,8 @@ class Parts:
 
     tokenizer: Any
     runner: Runner
+    make_runner: Callable[[], Runner]
+    """For an engine that takes the first one's place."""
     sampler: Sampler
     decoder: Decoder
     context_tokens: int
@@ -54,12 +60,24 @@ class Parts:
     """Whether the number of threads leaves a row's numbers as they are."""
 
 
-def load_predictor(path: Path, *, name: str, version: str, settings: TorchSettings) -> LanguagePredictor:
+def unsupervised(start: StartEngine) -> Engine:
+    return start()
+
+
+def load_predictor(
+    path: Path,
+    *,
+    name: str,
+    version: str,
+    settings: TorchSettings,
+    supervised: Callable[[StartEngine], Engine] = unsupervised,
+) -> LanguagePredictor:
+    """`supervised` is given what starts an engine, and may start another one later."""
     parts = open_parts(path, settings)
     return LanguagePredictor(
         name=name,
         version=version,
-        engine=start_engine(parts, settings, name),
+        engine=supervised(EngineStarter(parts, settings, name)),
         tokenizer=parts.tokenizer,
         executor=ThreadPoolExecutor(TOKENIZER_THREADS, thread_name_prefix=f"headwater-{name}-tokenizer"),
         context_tokens=parts.context_tokens,
@@ -75,17 +93,37 @@ def open_parts(path: Path, settings: TorchSettings) -> Parts:
         torch.set_num_threads(settings.threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     opened = _open(path, settings)
+    runner = opened.make_runner()
     tokenizer = _open_tokenizer(path)
-    limits = (opened.trained_context, settings.max_context_tokens, opened.runner.capacity_tokens)
+    limits = (opened.trained_context, settings.max_context_tokens, runner.capacity_tokens)
     return Parts(
         tokenizer=tokenizer,
-        runner=opened.runner,
+        runner=runner,
+        make_runner=opened.make_runner,
         sampler=Sampler(_end_tokens(opened, tokenizer)),
         decoder=_decoder(tokenizer),
         context_tokens=min(limit for limit in limits if limit),
         vocabulary=opened.vocabulary,
         can_change_threads=opened.can_change_threads,
     )
+
+
+class EngineStarter:
+    """Starts an engine, and with each further call one that takes its place. Keeps the memory of the newest only."""
+
+    def __init__(self, parts: Parts, settings: TorchSettings, name: str) -> None:
+        self._parts = parts
+        self._settings = settings
+        self._name = name
+        self._threads = torch.get_num_threads()  # before an engine's pace has changed it
+        self._has_started = False
+
+    def __call__(self) -> TorchEngine:
+        if self._has_started:
+            torch.set_num_threads(self._threads)
+            self._parts = replace(self._parts, runner=self._parts.make_runner())
+        self._has_started = True
+        return start_engine(self._parts, self._settings, self._name)
 
 
 def start_engine(parts: Parts, settings: TorchSettings, name: str) -> TorchEngine:
@@ -137,20 +175,21 @@ def _open(path: Path, settings: TorchSettings) -> Opened:
         return _open_general(path, dtype, device, quantized=quantized, kv_cache_bytes=settings.kv_cache_bytes)
     has_dense_copy = shape.linear_parameters * dtype.itemsize <= settings.dense_copy_max_bytes
     run_as = Format(dtype, device, quantized=quantized, has_dense_copy=has_dense_copy)
-    runner = open_llama(path, shape, run_as, settings.kv_cache_bytes)
+    make_runner = open_llama(path, shape, run_as, settings.kv_cache_bytes)
     generation = _read_json(path / "generation_config.json") or config
-    return Opened(runner, shape.positions, config["vocab_size"], generation.get("eos_token_id"), device.type == "cpu")
+    end_tokens = generation.get("eos_token_id")
+    return Opened(make_runner, shape.positions, config["vocab_size"], end_tokens, device.type == "cpu")
 
 
 def _open_general(
     path: Path, dtype: torch.dtype, device: torch.device, *, quantized: bool, kv_cache_bytes: int
 ) -> Opened:
     from streaming.engines.torch.general import open_model  # noqa: PLC0415  transformers' modelling code takes seconds
-    from streaming.engines.torch.probe import make_runner  # noqa: PLC0415
+    from streaming.engines.torch.probe import make_runners  # noqa: PLC0415
 
     model = open_model(path, dtype=dtype, device=device, quantized=quantized)
     return Opened(
-        runner=make_runner(model, kv_cache_bytes),
+        make_runner=make_runners(model, kv_cache_bytes),
         trained_context=getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None),
         vocabulary=model.get_output_embeddings().weight.shape[0],
         end_tokens=model.generation_config.eos_token_id if model.generation_config else None,

@@ -11,8 +11,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from streaming.engine import Engine
 from streaming.engines.torch.controls import Controls
-from streaming.engines.torch.engine import TorchEngine
 from streaming.errors import InvalidGeneration, NoChatTemplate, PromptTooLong, StepFailed, StreamingError
 from streaming.generation import Generation, Sampling, new_seed, new_stream_id
 from streaming.predictor import Message, TextRequest
@@ -24,7 +24,7 @@ class LanguagePredictor:
 
     name: str
     version: str
-    engine: TorchEngine
+    engine: Engine
     tokenizer: Any
     executor: Executor
     context_tokens: int

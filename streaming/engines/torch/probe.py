@@ -5,7 +5,9 @@ sequence. A model that does not pass (learned position biases, attention sinks, 
 embeddings that depend on the batch) runs one sequence at a time.
 """
 
+import copy
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,6 +33,20 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15, torch.float16: 0.05}
 """Root mean square of the difference, in standard deviations of the logits. Rounding gives a fifth of this at most,
 a wrong mask or position several times as much."""
 FALLBACK_BYTES_PER_TOKEN = 64 * 1024
+
+
+def make_runners(model: Any, kv_cache_bytes: int) -> Callable[[], Runner]:
+    """Makes runners over the same weights, each with a memory and an attention of its own.
+
+    The model itself is never run: an attention is set on a model as a whole, and an earlier runner may be at work.
+    """
+    return lambda: make_runner(twin_of(model), kv_cache_bytes)
+
+
+def twin_of(model: Any) -> Any:
+    """The same modules once more, with the same tensors in them."""
+    tensors = (*model.parameters(), *model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
 
 def make_runner(model: Any, kv_cache_bytes: int) -> Runner:

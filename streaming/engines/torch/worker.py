@@ -20,6 +20,7 @@ from streaming.engines.torch.scheduler import Scheduler, Span
 from streaming.engines.torch.sequence import Sequence
 from streaming.errors import GenerationFailed, OutOfMemory, ShuttingDown, StepFailed, StreamingError
 from streaming.events import Event, Failed, Progress, Queued
+from streaming.heart import Heart
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class Worker:
         inbox: Inbox,
         on_end: Callable[[], None],
     ) -> None:
+        self.heart = Heart()
+        self._is_retired = False
         self._runner = runner
         self._sampler = sampler
         self._scheduler = scheduler
@@ -72,13 +75,20 @@ class Worker:
 
     @torch.inference_mode()
     def run(self) -> None:
+        self.heart.begin()
         while not self._is_done():
+            self.heart.beat()
             self._take_commands()
             self._admit()
             spans = self._scheduler.plan()
             if spans:
                 self._step(spans)
         self.abandon(ShuttingDown("The service is shutting down; send the request again."))
+
+    def retire(self) -> None:
+        """Called from any thread: another worker has taken over, so a step that ends after all is the last one."""
+        self._is_retired = True
+        self._inbox.put(Close(time.monotonic()))
 
     def abandon(self, error: StreamingError) -> None:
         """Fail everything that is left, also what is still in the inbox. The model is not touched again."""
@@ -100,6 +110,8 @@ class Worker:
         return round(1000 * place * self._seconds_per_generation / self.running)
 
     def _is_done(self) -> bool:
+        if self._is_retired:
+            return True
         if self._deadline is None:
             return False
         return self._scheduler.is_idle or time.monotonic() >= self._deadline
@@ -107,7 +119,9 @@ class Worker:
     def _take_commands(self) -> None:
         """Wait for a command while there is nothing to compute; otherwise take what has come."""
         if self._scheduler.is_idle:
+            self.heart.rest()
             self._obey(self._inbox.get())
+            self.heart.beat()
         self._drain_inbox()
 
     def _drain_inbox(self) -> None:
@@ -141,6 +155,8 @@ class Worker:
 
     def _step(self, spans: list[Span]) -> None:
         result = self._runner.step(spans)
+        if self._is_retired:
+            return
         failed = {span.sequence for span, _ in result.failures}
         for span in spans:
             if span.sequence not in failed:

@@ -21,6 +21,6 @@ class StuckStore:
 
 async def test_jobs_that_cannot_be_counted_are_left_out() -> None:
     jobs = await count_jobs(StuckStore(), timeout_s=0.01)
-    now = Scraped(text_of(CollectorRegistry(), Moment(1, 2, 3, {"a": "v"}, jobs)).decode())
+    now = Scraped(text_of(CollectorRegistry(), Moment(1, 2, 3, {"a": "v"}, {"a": 0}, jobs)).decode())
     assert "headwater_jobs" not in now.families
     assert now.value("generations_waiting") == 2
