@@ -28,12 +28,12 @@ class Health(BaseModel):
     models: dict[str, ModelState]
 
 
-def registry_of(request: Request) -> Registry:
+async def registry_of(request: Request) -> Registry:
     fleet: Fleet = request.state.fleet
     return fleet.registry
 
 
-def drain_of(request: Request) -> Drain:
+async def drain_of(request: Request) -> Drain:
     drain: Drain = request.app.state.drain
     return drain
 

@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 
 
-def refuse_broken_query(request: Request) -> None:
+async def refuse_broken_query(request: Request) -> None:
     raw: bytes = request.scope.get("query_string", b"")
     try:
         unquote_to_bytes(raw).decode()

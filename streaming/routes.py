@@ -65,20 +65,20 @@ class Caller:
         return lambda _: self.backend.streams.redeem(ticket, is_reconnect=True)
 
 
-def backend_of(request: Request) -> Backend:
+async def backend_of(request: Request) -> Backend:
     backend: Backend = request.state.backend
     return backend
 
 
-def owner_of(request: Request) -> str:
+async def owner_of(request: Request) -> str:
     owner: str = request.state.owner
     return owner
 
 
-def caller_of(request: Request) -> Caller:
+async def caller_of(request: Request) -> Caller:
     """An empty `Last-Event-ID` is none."""
     wanted = choose_format(request.headers.get("accept", ""))
-    return Caller(backend_of(request), owner_of(request), wanted, request.headers.get("last-event-id", ""))
+    return Caller(await backend_of(request), await owner_of(request), wanted, request.headers.get("last-event-id", ""))
 
 
 TheBackend = Annotated[Backend, Depends(backend_of)]

@@ -30,7 +30,7 @@ EVENTS: dict[int | str, dict[str, Any]] = {
 router = APIRouter(tags=["jobs"])
 
 
-def jobs_of(request: Request) -> JobsBackend:
+async def jobs_of(request: Request) -> JobsBackend:
     backend: JobsBackend = request.state.jobs
     return backend
 

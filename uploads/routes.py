@@ -38,12 +38,12 @@ CONTENT: dict[int | str, dict[str, Any]] = {
 router = APIRouter(tags=["files"])
 
 
-def backend_of(request: Request) -> UploadsBackend:
+async def backend_of(request: Request) -> UploadsBackend:
     backend: UploadsBackend = request.state.uploads
     return backend
 
 
-def owner_of(request: Request) -> str:
+async def owner_of(request: Request) -> str:
     owner: str = request.state.owner
     return owner
 

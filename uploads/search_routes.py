@@ -20,7 +20,7 @@ class SearchBackend:
     max_upload_ids: int
 
 
-def backend_of(request: Request) -> SearchBackend:
+async def backend_of(request: Request) -> SearchBackend:
     backend: SearchBackend = request.state.search
     return backend
 

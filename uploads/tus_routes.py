@@ -39,7 +39,7 @@ class TusRoute(APIRoute):
         await super().handle(scope, receive, send_with_version)
 
 
-def refuse_other_version(request: Request) -> None:
+async def refuse_other_version(request: Request) -> None:
     tus.refuse_other_version(request.headers)
 
 

@@ -31,7 +31,7 @@ class ImageAnswer(BaseModel):
     details: list[FindingAnswer] = Field(description="The lines of the text, or the likeliest labels.")
 
 
-def model_of(request: Request) -> PictureModel:
+async def model_of(request: Request) -> PictureModel:
     model: PictureModel = request.state.pictures
     return model
 

@@ -1,14 +1,19 @@
 """What surrounds every answer: request ids, CORS, problems, the description of the API."""
 
+import inspect
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
 
 from service.access.policies import PUBLIC
+from service.app import create_app
 from tests.raw import connected, exchange, fetch, stream_path
 from tests.server import RunningServer, echo_settings, serving
 
@@ -184,3 +189,18 @@ def test_health_before_anything_else(breakable: RunningServer) -> None:
     assert answer == {"status": "healthy", "engine": "FastAPI-ML", "models": models}
     assert httpx.get(f"{breakable.url}/livez").json() == {"status": "alive"}
     assert httpx.get(f"{breakable.url}/readyz").json() == {"status": "ready"}
+
+
+def calls_of(dependant: Dependant) -> Iterator[Callable[..., Any]]:
+    if dependant.call is not None:
+        yield dependant.call
+    for one in dependant.dependencies:
+        yield from calls_of(one)
+
+
+def test_no_request_is_handed_to_a_thread_only_to_find_what_it_needs() -> None:
+    """FastAPI runs what is not `async` in a thread: a tenth of a millisecond each, and all threads may be taken."""
+    routes = [one for one in iter_route_contexts(create_app(echo_settings()).routes) if hasattr(one, "dependant")]
+    assert len(routes) > 20
+    plain = {call for route in routes for call in calls_of(route.dependant) if not inspect.iscoroutinefunction(call)}
+    assert not plain
