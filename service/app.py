@@ -31,8 +31,9 @@ from service.middleware import (
 )
 from service.models.loaders import Load, load_model
 from service.openapi import DescribedApp
+from service.page import read_page
 from service.query import refuse_broken_query
-from service.routes import chat_files, image, login, metrics, predict
+from service.routes import chat_files, image, login, metrics, page, predict
 from service.settings import Settings
 from service.storage import StorageUnusable
 from streaming import routes as streaming_routes
@@ -60,6 +61,7 @@ def create_app(settings: Settings, load: Load = load_model) -> FastAPI:
     app.state.load = load
     app.state.metrics = counted
     app.state.drain = Drain()
+    app.state.page = read_page()
     app.state.policies = policies(settings)
     errors.install(app)
     include_routers(app)
@@ -92,6 +94,7 @@ def include_routers(app: FastAPI) -> None:
     app.include_router(login.router, dependencies=[Depends(authenticate)])
     app.include_router(health.router)
     app.include_router(metrics.router)
+    app.include_router(page.router)
 
 
 def policies(settings: Settings) -> dict[str, Policy]:

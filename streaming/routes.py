@@ -52,8 +52,8 @@ class Caller:
     def answer(self, resumption: Resumption) -> Response:
         return answer(self.backend.streams, resumption, self.wanted, self.backend.pace)
 
-    def resume(self, find: Callable[[str], Stream | None]) -> Response:
-        resumption = resume(self.last_event_id, find)
+    def resume(self, last_event_id: str, find: Callable[[str], Stream | None]) -> Response:
+        resumption = resume(last_event_id, find)
         if isinstance(resumption, GoOn):
             self.backend.on_resume()
         return self.answer(resumption)
@@ -129,9 +129,10 @@ async def cancel_stream(stream_id: str, backend: TheBackend, owner: TheOwner, _:
 @router.get("/chat/streams/{stream_id}/events", response_class=Response, responses=STREAM_ANSWERS)
 async def stream_events(stream_id: str, caller: TheCaller, query: Annotated[EventsQuery, Query()]) -> Response:
     """Reads the answer from its start, or from after `Last-Event-ID`; anyone who holds its ticket may."""
-    if caller.last_event_id:
+    last_event_id = caller.last_event_id or query.last_event_id
+    if last_event_id:
         find = caller.find if query.ticket is None else caller.by_ticket(query.ticket)
-        return caller.resume(lambda asked: find(asked) if asked == stream_id else None)
+        return caller.resume(last_event_id, lambda asked: find(asked) if asked == stream_id else None)
     if query.ticket is not None:
         return open_by_ticket(caller, query.ticket, stream_id)
     return caller.answer(GoOn(known(caller.find(stream_id)), -1))
@@ -140,7 +141,7 @@ async def stream_events(stream_id: str, caller: TheCaller, query: Annotated[Even
 async def open_or_resume(caller: Caller, asked: ChatBody | ChatQuery, ticket: str | None, grace_s: float) -> Response:
     if caller.last_event_id:
         find = caller.find if ticket is None else caller.by_ticket(ticket)
-        return caller.resume(find)
+        return caller.resume(caller.last_event_id, find)
     if ticket is not None:
         if asked.prompt is not None:
             raise refused("ticket", "Give either a prompt or a ticket, not both", "value_error")

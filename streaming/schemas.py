@@ -98,6 +98,11 @@ class EventsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     ticket: Annotated[Plain, Field(max_length=256)] | None = Field(None, description="From `POST /chat/streams`.")
+    last_event_id: Annotated[Plain, Field(max_length=256)] | None = Field(
+        None,
+        description="The same as the header, for a page that was loaded anew: `EventSource` sends it only from the "
+        "second request on. The header is stronger.",
+    )
 
 
 class NoQuery(BaseModel):

@@ -39,6 +39,10 @@ POLICIES: Mapping[str, Policy] = {
     "GET /redoc": PUBLIC,
     "GET /openapi.json": PUBLIC,
     "GET /metrics": METRICS,
+    # The page, which knows no secret; what it asks for is asked in its caller's name.
+    "GET /": PUBLIC,
+    "GET /worker.js": PUBLIC,
+    "GET /ui/{version}/{path:path}": PUBLIC,
     # Who asks.
     "POST /login": PUBLIC,
     "GET /protected": NAMED,

@@ -44,7 +44,7 @@ def is_form(scope: Scope) -> bool:
 async def stream_of_form(request: Request, caller: TheCaller, backend: TheUploads) -> Response:
     """Answers `prompt` from the files in fields `file`; every other field is an option."""
     if caller.last_event_id:
-        return caller.resume(caller.find)
+        return caller.resume(caller.last_event_id, caller.find)
     backend.refuse_when_leaving()
     async with backend.uploads.intake(caller.owner) as intake:
         form = await read_form(request, intake, Multipart(body_of(request, backend), request.headers["content-type"]))

@@ -304,6 +304,18 @@ class TestTickets:
             wrong = client.get(made["url"] + "x", headers={"Last-Event-ID": first.last_event_id})
             assert parse(wrong.content)[0].json["reason"] == "unknown"
 
+    def test_a_page_that_was_loaded_anew_names_the_last_event_in_the_url(self, client: httpx.Client) -> None:
+        """`EventSource` cannot send the header with its first request."""
+        made = client.post("/chat/streams", json={"prompt": "one two three"}).json()
+        first, second, *others = parse(client.get(made["url"]).content)
+        url = f"{made['url']}&last_event_id={first.last_event_id}"
+        rest = parse(client.get(url).content)
+        assert "start" not in [event.name for event in rest]
+        assert text_of(rest) == "one two three"
+        later = parse(client.get(url, headers={"Last-Event-ID": second.last_event_id}).content)
+        assert text_of([second, *later]) == "one two three", "the header is newer"
+        assert client.get(f"{made['url']}&last_event_id={others[-1].last_event_id}").status_code == 204
+
     def test_a_stream_that_nobody_opens_ends_with_its_ticket(self) -> None:
         settings = echo_settings(ticket_ttl_s=0.4, first_reader_grace_s=0.1)
         with serving(settings) as running, httpx.Client(base_url=running.url) as client:

@@ -1,0 +1,91 @@
+"""The built-in page at `/` with the echo engine: one asks, reads, stops, comes back."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.e2e.chat_page import ChatPage, Open, opening
+from tests.e2e.process import Headwater
+from tests.e2e.proxy import proxying
+
+COUNT = 120
+WORDS = " ".join(f"word{number}" for number in range(COUNT))
+MARKDOWN = """# Rivers
+
+Some **bold** text and `code`.
+
+- one
+- two
+
+| a | b |
+|---|--:|
+| 1 | 2 |
+
+```python
+print("hello")
+```
+
+The end."""
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    with opening(browser) as open_page:
+        yield open_page
+
+
+def has_begun(chat: ChatPage) -> None:
+    expect(chat.answer).to_contain_text("word3")
+
+
+def test_an_answer_is_shown_as_markdown_with_its_numbers(open_page: Open, echo_server: Headwater) -> None:
+    chat = open_page(echo_server.url)
+    chat.ask(f"[[echo tps=100]]{MARKDOWN}")
+    chat.wait_for_end()
+    expect(chat.answer.locator("h1")).to_have_text("Rivers")
+    expect(chat.answer.locator("li")).to_have_count(2)
+    expect(chat.answer.locator("td").last).to_have_text("2")
+    expect(chat.answer.locator("pre .hljs-string")).to_have_text('"hello"')
+    expect(chat.answers.last.locator(".numbers")).to_contain_text("tokens/s")
+    expect(chat.answers.last.locator(".numbers")).to_contain_text("first after")
+    expect(chat.page).to_have_title("Headwater")
+
+
+def test_a_reload_in_mid_answer_goes_on_with_it(open_page: Open, echo_server: Headwater) -> None:
+    chat = open_page(echo_server.url)
+    chat.ask(f"[[echo tps=40]]{WORDS}")
+    has_begun(chat)
+    chat.page.reload()
+    expect(chat.answers.last).to_have_attribute("aria-busy", "true")
+    chat.wait_for_end()
+    expect(chat.answer).to_have_text(WORDS)
+
+
+def test_a_network_that_breaks_loses_and_repeats_nothing(open_page: Open, echo_server: Headwater) -> None:
+    with proxying(echo_server.port, [300, 400]) as proxy:
+        chat = open_page(proxy.url)
+        chat.ask(f"[[echo tps=30]]{WORDS}")
+        chat.wait_for_end()
+        expect(chat.answer).to_have_text(WORDS)
+        assert proxy.cut == 2
+
+
+def test_escape_stops_before_the_first_token(open_page: Open, echo_server: Headwater) -> None:
+    chat = open_page(echo_server.url)
+    chat.ask(f"[[echo prefill_ms=600000]]{WORDS}")
+    expect(chat.answers.last.get_by_role("status")).to_contain_text("Reading the question")
+    chat.page.keyboard.press("Escape")
+    chat.wait_for_end()
+    expect(chat.answers.last).to_contain_text("stopped")
+
+
+def test_two_tabs_watch_one_answer(open_page: Open, echo_server: Headwater) -> None:
+    first = open_page(echo_server.url)
+    first.ask(f"[[echo tps=30]]{WORDS}")
+    has_begun(first)
+    second = open_page(echo_server.url, first.read("location.hash"), beside=first)
+    expect(second.answers.last).to_have_attribute("aria-busy", "true")
+    for chat in (first, second):
+        chat.wait_for_end()
+        expect(chat.answer).to_have_text(WORDS)
