@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.e2e.process import free_port, serving, wait_until
-from tests.e2e.test_durability import calls_of, check, counts, storing, sweep_with_faults
+from tests.e2e.test_durability import TRIES, calls_of, check, counts, storing, sweep_with_faults
 from tests.e2e.tracing import Call, fault, strace
 from tests.e2e.uploading import TUS, WAYS, Sent, go_on, send
 
@@ -114,7 +114,7 @@ def test_what_the_disk_refuses_has_a_status_and_leaves_nothing(
     call = first(calls_of("raw", tmp_path), name, part)
     for seed, error in enumerate(errors, start=2):
         with storing(tmp_path) as server:
-            with fault(server.process.pid, call, f"error={error}"):
+            with fault(server.process.pid, call, f"error={error}", tmp_path / "strace"):
                 answer = httpx.put(f"{server.url}/uploads/a", content=Sent(seed).content(0))
             assert (answer.status_code, answer.json()["code"]) == STATUSES[error], call
             assert "No space" not in answer.text
@@ -147,7 +147,9 @@ def test_a_write_that_fails_has_a_status_and_leaves_nothing(error: str, tmp_path
 def test_an_error_anywhere_loses_nothing(way: str, error: str, tmp_path: Path) -> None:
     """At every call to the data folder. A thread's writes are counted with those that wake the event loop."""
     calls = [call for call in calls_of(way, tmp_path) if "HTTP/1.1" not in call.line]
-    died, refused = sweep_with_faults(way, tmp_path, calls, f"error={error}")
-    print(f"\n{way}: {error} at {len(calls)} file calls, {refused} refused, nothing lost, nothing left over")  # noqa: T201
-    assert died <= sum(call.name == "write" for call in calls), "libuv ends the process when it cannot wake itself"
-    assert refused > len(calls) // 4
+    swept = sweep_with_faults(way, tmp_path, calls, f"error={error}")
+    hit = f"{error} at {len(swept.hit)} of {len(calls)} file calls"
+    print(f"\n{way}: {hit}, {swept.refused} refused, nothing lost, nothing left over")  # noqa: T201
+    assert not swept.missed
+    assert swept.died <= TRIES * sum(call.name == "write" for call in calls), "libuv ends when it cannot wake itself"
+    assert swept.refused > len(calls) // 4

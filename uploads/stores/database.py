@@ -133,6 +133,7 @@ def read_url(url: str) -> URL:
 
 async def make_engine(address: URL, connections: int, timeout_s: float) -> AsyncEngine:
     pool: dict[str, Any] = {"pool_size": connections, "max_overflow": 0, "pool_timeout": timeout_s}
+    pool["pool_use_lifo"] = True  # the one that was used last, so that few are kept warm
     pool["hide_parameters"] = True  # what clients sent belongs into no log
     if address.drivername == DRIVERS["postgresql"]:
         timeouts = {"timeout": timeout_s, "command_timeout": timeout_s}
