@@ -36,7 +36,8 @@ class ModelEntry(BaseModel):
     """One model. `references` are the parts of one file in order, or a single file, package or folder.
 
     `file` is the member of a package or of a hub's repository; one that ends with `/` is a folder of a package.
-    `size_bytes` and `sha256` are those of that file after joining.
+    `size_bytes` and `sha256` are those of that file after joining; of a folder `digests` has the sha256 of every file
+    that is taken from it, by its path.
     """
 
     model_config = STRICT
@@ -47,6 +48,7 @@ class ModelEntry(BaseModel):
     file: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
     size_bytes: int | None = Field(default=None, ge=1)
     sha256: Sha256 | None = None
+    digests: dict[str, Sha256] = Field(default_factory=dict)
     load: bool | Literal["start", "first_use"] = True
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: Literal["auto", "none"] = "auto"
@@ -177,6 +179,8 @@ def _check_file(entry: ModelEntry, where: str) -> None:
     is_folder = entry.file.endswith("/") if entry.file else schemes == {"hf"}
     if is_folder and (entry.sha256 or entry.size_bytes):
         raise InvalidModels(f"{where} size_bytes and sha256 are those of one file, and this source is a folder")
+    if entry.digests and entry.file and not is_folder:
+        raise InvalidModels(f"{where} digests are those of a folder's files, and this source is one file")
     if is_folder and len(entry.references) > 1:
         raise InvalidModels(f"{where} several sources are the parts of one file, and these are folders")
 

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from service.models.config import ModelEntry
 from service.models.errors import Mismatch, NotEnoughSpace, UnsupportedModel
+from service.models.layout import model_files
 from service.models.progress import Progress
 from service.models.reference import Reference
 from service.models.sources import Wanted, open_source
@@ -42,7 +43,11 @@ def fetch(entry: ModelEntry, references: Sequence[Reference], work: Path, progre
     if path.is_dir():
         if entry.sha256 or entry.size_bytes:
             raise UnsupportedModel(f"{references[0]} is a folder, and size_bytes and sha256 are those of one file")
+        if entry.digests:
+            _check_folder(entry, path, progress)
         return Fetched(path, None)
+    if entry.digests:
+        raise UnsupportedModel(f"{references[0]} is one file, and digests are those of a folder's files")
     sha256 = _check_file(entry, path, progress)
     return Fetched(_keep(path, kept) if kept is not None and path.is_relative_to(work) else path, sha256)
 
@@ -88,6 +93,19 @@ def _check_file(entry: ModelEntry, path: Path, progress: Progress) -> str:
     if entry.sha256 is not None and found != entry.sha256:
         _refuse(entry, path, f"has sha256 {found}, expected {entry.sha256}")
     return found
+
+
+def _check_folder(entry: ModelEntry, folder: Path, progress: Progress) -> None:
+    """What the model is made of is exactly what was declared; anything else in the folder is not looked at."""
+    names = (file.relative_to(folder).as_posix() for file in folder.glob("**/*") if file.is_file())
+    taken = model_files(names, entry.kind)
+    for name in sorted({*taken, *entry.digests}):
+        if name not in entry.digests:
+            _refuse(entry, folder, f"holds {name}, which has no sha256 in digests")
+        if name not in taken:
+            _refuse(entry, folder, f"does not hold {name}")
+        if (found := _sha256(folder / name, progress)) != entry.digests[name]:
+            _refuse(entry, folder, f"holds {name} with sha256 {found}, expected {entry.digests[name]}")
 
 
 def _refuse(entry: ModelEntry, path: Path, problem: str) -> NoReturn:

@@ -16,6 +16,8 @@ def version_of(entry: ModelEntry) -> str | None:
     """The version, as far as it can be known without the network: None for `hf:` at a branch, or a missing file."""
     if entry.sha256:
         return _digest(entry, [entry.sha256])
+    if entry.digests:
+        return _digest(entry, _declared(entry))
     pins = [_pin(reference) for reference in entry.references]
     if None in pins:
         return None
@@ -24,7 +26,12 @@ def version_of(entry: ModelEntry) -> str | None:
 
 def request_of(entry: ModelEntry) -> str:
     """A digest of the question alone: finds the copy that answered it last when `version_of` cannot."""
-    return _digest(entry, [entry.file, entry.sha256, *(str(reference) for reference in entry.references)])
+    references = [str(reference) for reference in entry.references]
+    return _digest(entry, [entry.file, entry.sha256, *_declared(entry), *references])
+
+
+def _declared(entry: ModelEntry) -> list[str | None]:
+    return [f"{sha256} {name}" for name, sha256 in sorted(entry.digests.items())]
 
 
 def _digest(entry: ModelEntry, parts: list[str | None]) -> str:

@@ -22,7 +22,7 @@ LAYOUT = (
 )
 # What a kind has besides: an embedding model says in these how its tokens become one vector.
 BESIDES: Mapping[ModelKind, tuple[str, ...]] = {
-    "embedding": ("modules.json", "[0-9]_*/config.json"),
+    "embedding": ("modules.json", "[0-9]_*/config.json", "config_sentence_transformers.json"),
 }
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from service.models.config import ModelEntry
+from service.models.config import ModelEntry, load_catalog
 from service.models.errors import Mismatch, NotAtSource, NotEnoughSpace, UnsupportedModel
+from service.models.layout import model_files
 from service.models.progress import SilentProgress
 from service.models.reference import Reference
 from service.models.store import MANIFEST, WORK, ModelStore
@@ -300,3 +301,32 @@ def test_a_model_of_another_kind_is_no_single_file(store: ModelStore, tmp_path: 
     path = write_gguf(tmp_path / "model.gguf")
     with pytest.raises(UnsupportedModel, match="folder"):
         store.pull(ModelEntry(name="vectors", kind="embedding", references=(Reference("file", str(path)),)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"config.json": "0" * 64}, "holds config.json with sha256 [0-9a-f]{64}, expected 0{64}"),
+        ({"tokenizer.json": None}, "holds tokenizer.json, which has no sha256"),
+        ({"vocab.txt": "0" * 64}, "does not hold vocab.txt"),
+    ],
+)
+def test_a_folder_is_taken_only_when_each_of_its_files_is_the_declared_one(
+    store: ModelStore, tmp_path: Path, changed: dict[str, str | None], words: str
+) -> None:
+    folder = write_encoder(tmp_path / "m")
+    (folder / "README.md").write_text("not a part of the model")
+    names = [file.relative_to(folder).as_posix() for file in folder.glob("**/*") if file.is_file()]
+    digests = {name: sha256((folder / name).read_bytes()) for name in model_files(names, "embedding")}
+    entry = ModelEntry(name="vectors", kind="embedding", references=(Reference("file", str(folder)),), digests=digests)
+    wrong = {name: sha256 for name, sha256 in {**digests, **changed}.items() if sha256 is not None}
+    with pytest.raises(Mismatch, match=words):
+        store.pull(entry.model_copy(update={"digests": wrong}))
+    assert store.list() == []
+    assert store.pull(entry).version != store.pull(entry.model_copy(update={"digests": {}})).version
+
+
+def test_every_file_of_the_builtin_embedding_model_is_pinned() -> None:
+    digests = load_catalog()["embeddings"].digests
+    assert {"model.safetensors", "tokenizer.json", "1_Pooling/config.json"} <= digests.keys()
+    assert model_files(digests, "embedding") == sorted(digests)
