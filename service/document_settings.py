@@ -34,6 +34,11 @@ class DocumentSettings(BaseModel):
         default=2048, ge=256, description="Address space for reading one file; text recognition needs 1536."
     )
     parse_processes: int = Field(default=2, ge=1, le=256, description="Files that are read at once.")
+    recognition_idle_s: float = Field(
+        default=600.0,
+        ge=0,
+        description="How long text recognition stays loaded, in about 250 MiB, after the last picture.",
+    )
     max_query_chars: int = Field(default=4000, ge=1, description="The longest question to the search.")
     max_top_k: int = Field(default=50, ge=1, le=1000, description="Pieces that one search gives at most.")
     max_upload_ids: int = Field(default=100, ge=1, le=500, description="Uploads that one search can be limited to.")

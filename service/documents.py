@@ -19,6 +19,7 @@ from service.predictors.recognition import TextRecognition
 from service.settings import MIB, Settings
 from service.storage import Storage
 from streaming.errors import EngineDown
+from uploads.documents import transport
 from uploads.documents.limits import DocumentLimits
 from uploads.documents.pieces import PieceSize
 from uploads.library import Library, LibraryParts
@@ -37,9 +38,10 @@ async def open_library(settings: Settings, storage: Storage, fleet: Fleet) -> As
     given = settings.documents
     embedder = FleetEmbedder(partial(find_embedding, fleet))
     try:
-        parts = LibraryParts(storage.uploads, sandbox_of(given), embedder, storage.index)
-        size = PieceSize(given.piece_word_pieces, given.piece_overlap_word_pieces)
-        yield Library(parts, document_limits(given), size)
+        async with open_sandbox(given) as sandbox, open_sandbox(given, transport.WARM_UP) as recognition:
+            parts = LibraryParts(storage.uploads, sandbox, recognition, embedder, storage.index)
+            size = PieceSize(given.piece_word_pieces, given.piece_overlap_word_pieces)
+            yield Library(parts, document_limits(given), size)
     finally:
         embedder.close()
 
@@ -66,11 +68,11 @@ def open_search_backend(settings: Settings, library: Library) -> SearchBackend:
 
 
 @asynccontextmanager
-async def open_picture_model(settings: Settings) -> AsyncIterator[PictureModel]:
-    """The configured classifier, else text recognition, which brings its own model."""
+async def open_picture_model(settings: Settings, library: Library) -> AsyncIterator[PictureModel]:
+    """The configured classifier, else text recognition, which brings its own model and shares it with the library."""
     limits = document_limits(settings.documents)
     if first_of_kind(settings.models, "image") is None:
-        yield TextRecognition(sandbox_of(settings.documents), limits)
+        yield TextRecognition(library.recognition, limits)
         return
     classifier = OnDemandClassifier(image_model(settings), limits)
     try:
@@ -87,9 +89,16 @@ def image_model(settings: Settings) -> OnDemand[ImageClassifier]:
     return OnDemand("image", open_model, settings.model_patience_s)
 
 
-def sandbox_of(given: DocumentSettings) -> Sandbox:
+@asynccontextmanager
+async def open_sandbox(given: DocumentSettings, preload: str | None = None) -> AsyncIterator[Sandbox]:
+    """Starts no process: the first file does."""
     bounds = Bounds(given.parse_timeout_s, given.parse_cpu_s, given.parse_memory_mib * MIB)
-    return Sandbox(bounds, given.parse_processes)
+    idle_s = given.recognition_idle_s if preload else None
+    sandbox = Sandbox(bounds, given.parse_processes, preload=preload, idle_s=idle_s)
+    try:
+        yield sandbox
+    finally:
+        await sandbox.close()
 
 
 def document_limits(given: DocumentSettings) -> DocumentLimits:

@@ -1,13 +1,13 @@
 """Answers from files, over the library: `streaming.grounding.Grounding` for uploads."""
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from service import context
 from service.context import Chosen
+from service.support import supporting
 from streaming.errors import GroundingFailed, PromptTooLong
 from streaming.events import Citation, IngestStep, Progress
 from streaming.grounding import Ask, Grounded
@@ -20,7 +20,6 @@ from uploads.uploads import Uploads
 STEPS: dict[str, IngestStep] = {"read": "read", "embed": "embed", "index": "index"}
 CANDIDATES_A_CITATION = 4  # found pieces are left out when the model was not given them, or they say little of it
 LEAST_PIECE_TOKENS = 16
-TELLING_WORD = re.compile(r"\w*\d\w*|\w{4,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +89,17 @@ class LibraryGrounding:
         return Chosen(entry, context.best_that_fit(pieces, sizes, share), is_whole=False)
 
     async def _cite(self, ask: Ask, files: Sequence[Chosen], answer: str) -> list[Citation]:
-        """What is most like question and answer together, of what the model was given."""
+        """Of what the model was given and is like question and answer: where the words of a sentence stand."""
         if not answer.strip():
             return []
         half = self._limits.max_query_chars // 2
-        query = f"{context.question_of(ask.request)[:half]}\n{answer[:half]}"
+        question = context.question_of(ask.request)
+        query = f"{question[:half]}\n{answer[:half]}"
         limit = self._limits.max_citations * CANDIDATES_A_CITATION
         hits = await self._library.best_pieces(query, ask.owner, {one.entry.upload_id for one in files}, limit)
         given = {one.entry.upload_id: one for one in files}
         found = [quote for hit in hits if (quote := quoted(given[hit.upload_id], hit)) is not None]
-        return supporting(found, answer)[: self._limits.max_citations]
+        return supporting(found, question, answer)[: self._limits.max_citations]
 
 
 def progress_of(upload: Upload, on_progress: Callable[[Progress], None]) -> Callable[[str, int, int | None], None]:
@@ -117,15 +117,3 @@ def quoted(chosen: Chosen, hit: Hit) -> Citation | None:
     document = chosen.entry.document
     page = document.span_at(part.start).page
     return Citation(hit.upload_id, hit.filename, page, part.start, part.end, document.text[part.start : part.end])
-
-
-def supporting(found: Sequence[Citation], answer: str) -> list[Citation]:
-    """Those that share about as many words with the answer as the one that shares most, in their order."""
-    said = telling_words(answer)
-    shared = [len(said & telling_words(one.text)) for one in found]
-    most = max(shared, default=0)
-    return [one for one, count in zip(found, shared, strict=True) if 2 * count >= most]
-
-
-def telling_words(text: str) -> set[str]:
-    return {word.lower() for word in TELLING_WORD.findall(text)}

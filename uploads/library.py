@@ -19,6 +19,7 @@ from uploads.index import Embedded, Embedder, Hit, Index, IndexedDocument, Quest
 from uploads.names import spoken_name
 from uploads.records import Upload
 from uploads.sandbox import Sandbox
+from uploads.unfinished import Unfinished
 from uploads.uploads import Uploads
 
 EMBEDDED_AT_ONCE = 32  # between two of these a job can be cancelled, and a question gets its turn
@@ -33,8 +34,11 @@ def ignore(_phase: str, _done: int, _total: int | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LibraryParts:
+    """Pictures are read in `recognition`, which has what that takes loaded; other files in `sandbox`."""
+
     uploads: Uploads
     sandbox: Sandbox
+    recognition: Sandbox
     embedder: Embedder
     index: Index
 
@@ -44,8 +48,10 @@ class Library:
 
     def __init__(self, parts: LibraryParts, limits: DocumentLimits, size: PieceSize) -> None:
         self._parts = parts
+        self.recognition = parts.recognition
         self._limits = limits
         self._size = size
+        self._unfinished = Unfinished()
 
     async def read_document(self, upload: Upload, on_progress: OnProgress = ignore) -> IndexedDocument:
         """Its text and pieces: as the index has them, else read anew and not kept."""
@@ -59,19 +65,21 @@ class Library:
             await self.ingest(upload, on_progress)
 
     async def ingest(self, upload: Upload, on_progress: OnProgress = ignore) -> IndexedDocument:
-        """Makes it searchable, anew if it is already. Cancelled midway it leaves the index as it was."""
+        """Makes it searchable, anew if it is already. Cancelled midway it leaves the index as it was.
+
+        What was embedded until then is kept for the next time.
+        """
         version = await self._parts.embedder.version()
         entry = await self._parse(upload, on_progress)
-        vectors: list[Vectors] = []
-        total = len(entry.pieces)
-        on_progress("embed", 0, total)
-        for batch in batched(entry.pieces):
-            texts = [in_context(entry.filename, piece) for piece in batch]
-            vectors.append(await self._parts.embedder.embed_documents(texts))
-            on_progress("embed", batch[-1].number + 1, total)
-        on_progress("index", 0, 1)
-        rows = np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
-        await self._parts.index.put(upload.owner, entry, Embedded(rows, version))
+        vectors = self._unfinished.take((upload.id, version))
+        try:
+            await self._embed(entry, vectors, on_progress)
+            on_progress("index", 0, 1)
+            rows = np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
+            await self._parts.index.put(upload.owner, entry, Embedded(rows, version))
+        except BaseException:
+            self._unfinished.put((upload.id, version), vectors)
+            raise
         await self._forget_if_deleted(upload)
         on_progress("index", 1, 1)
         return entry
@@ -94,7 +102,17 @@ class Library:
             owner, upload.id
         )  # first, so that a crash in between leaves no trace in searches
         await self._parts.uploads.delete(upload.id, owner)
+        self._unfinished.forget(upload.id)
         await self._parts.index.remove(owner, upload.id)  # what was just being made searchable
+
+    async def _embed(self, entry: IndexedDocument, vectors: list[Vectors], on_progress: OnProgress) -> None:
+        """Adds to the vectors what they lack."""
+        total, done = len(entry.pieces), sum(len(batch) for batch in vectors)
+        on_progress("embed", done, total)
+        for batch in batched(entry.pieces[done:]):
+            texts = [in_context(entry.filename, piece) for piece in batch]
+            vectors.append(await self._parts.embedder.embed_documents(texts))
+            on_progress("embed", batch[-1].number + 1, total)
 
     async def _forget_if_deleted(self, upload: Upload) -> None:
         try:
@@ -106,7 +124,9 @@ class Library:
     async def _parse(self, upload: Upload, on_progress: OnProgress) -> IndexedDocument:
         on_progress("read", 0, None)
         async with self._parts.uploads.local_path(upload) as path:
-            plain = await self._parts.sandbox.run(
+            is_picture = upload.media_type.startswith("image/")
+            sandbox = self._parts.recognition if is_picture else self._parts.sandbox
+            plain = await sandbox.run(
                 transport.PARSE, str(path), upload.media_type, upload.filename, transport.plain_limits(self._limits)
             )
         measure = await self._parts.embedder.measure()

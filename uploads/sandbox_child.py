@@ -1,4 +1,4 @@
-"""The inside of `uploads.sandbox`: started by its path in a bare interpreter, it bounds itself before it imports."""
+"""One function in one fork: it bounds itself before it imports what the function needs, answers, and is gone."""
 
 import contextlib
 import ctypes
@@ -7,30 +7,32 @@ import json
 import os
 import resource
 import signal
-import sys
 import traceback
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
+
+from uploads.errors import UploadsError
 
 PR_SET_PDEATHSIG = 1
-NICENESS = 10
 TOO_MUCH = "The file needs more memory than is allowed."
 
 
-def main() -> None:
-    task = json.load(sys.stdin)
-    replies = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)  # what a library prints is not an answer
-    bound(task)
-    sys.path[:] = task["path"]
-    send(replies, outcome(task, replies))
-    os._exit(0)  # the answer is out: nothing of what the work left behind may still fail or hang
-
-
-def bound(task: dict[str, Any]) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != task["parent"]:  # the service died before that was set
+def work(task: dict[str, Any], reply_to: int, server: int) -> NoReturn:
+    """Never returns: nothing of what the work left behind may still fail or hang."""
+    try:
+        os.setsid()
+        bound(task, server)
+        os.chdir(task["folder"])
+        replies = os.fdopen(reply_to, "w", encoding="ascii")
+        send(replies, outcome(task, replies))
+    except BaseException:  # noqa: BLE001  also what a library raises to leave; the code says that there is no answer
         os._exit(1)
-    os.nice(NICENESS)
+    os._exit(0)
+
+
+def bound(task: dict[str, Any], server: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != server:  # it died before that was set
+        os._exit(1)
     limits = {
         resource.RLIMIT_CORE: (0, 0),
         resource.RLIMIT_CPU: (task["cpu_s"], task["cpu_s"] + 1),  # SIGXCPU, then SIGKILL for who ignores it
@@ -41,8 +43,6 @@ def bound(task: dict[str, Any]) -> None:
 
 
 def outcome(task: dict[str, Any], replies: TextIO) -> str:
-    from uploads.errors import UploadsError  # noqa: PLC0415  found only by the path that the task brings
-
     def report(done: int, total: int | None = None) -> None:
         send(replies, json.dumps({"progress": [done, total]}))
 
@@ -64,7 +64,3 @@ def send(replies: TextIO, line: str) -> None:
     with contextlib.suppress(BrokenPipeError):  # nobody waits any more: the kill is on its way
         replies.write(line + "\n")
         replies.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -74,9 +74,11 @@ class Shelf:
 @asynccontextmanager
 async def open_shelf(folder: Path, embedder: Embedder, size: PieceSize | None = None) -> AsyncIterator[Shelf]:
     index = SqliteIndex(folder / "index")
+    sandbox = Sandbox(BOUNDS, 2)
     async with open_storage(echo_settings(data_dir=folder)) as storage:
-        parts = LibraryParts(storage.uploads, Sandbox(BOUNDS, 2), embedder, index)
+        parts = LibraryParts(storage.uploads, sandbox, sandbox, embedder, index)
         try:
             yield Shelf(Library(parts, DocumentLimits(), size or PieceSize()), storage.uploads, index)
         finally:
             await index.close()
+            await sandbox.close()

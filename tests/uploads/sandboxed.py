@@ -10,6 +10,22 @@ from pathlib import Path
 
 from uploads.errors import ProcessingFailed
 
+LOADED: list[str] = []
+
+
+def load() -> None:
+    LOADED.append("loaded")
+
+
+def change_what_is_loaded() -> list[str]:
+    found = [*LOADED]
+    LOADED.append("changed")
+    return found
+
+
+def parent() -> int:
+    return os.getppid()
+
 
 def add(first: int, second: int) -> int:
     sys.stdout.write("a library prints this\n")

@@ -149,16 +149,20 @@ async def test_a_file_of_an_unknown_kind_is_refused_by_name(shelf: Shelf, tmp_pa
         await shelf.library.ingest(await shelf.keep(tmp_path / "a.bin"))
 
 
+@dataclass
 class StuckEmbedder(HashingEmbedder):
-    """Never comes back from its second batch."""
+    """Never comes back from its second batch, once."""
+
+    has_stuck: bool = False
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        if self.embedded:
+        if self.embedded and not self.has_stuck:
+            self.has_stuck = True
             await asyncio.Event().wait()
         return await super().embed_documents(texts)
 
 
-async def test_cancelled_between_batches_it_leaves_the_index_as_it_was(tmp_path: Path) -> None:
+async def test_cancelled_between_batches_it_leaves_the_index_as_it_was_and_later_goes_on(tmp_path: Path) -> None:
     embedder = StuckEmbedder()
     async with open_shelf(tmp_path / "data", embedder, SMALL) as shelf:
         text = "\n\n".join(f"The pump number {n} stands in the hall of the north." for n in range(EMBEDDED_AT_ONCE * 2))
@@ -173,6 +177,11 @@ async def test_cancelled_between_batches_it_leaves_the_index_as_it_was(tmp_path:
         with pytest.raises(asyncio.CancelledError):
             await working
         assert await shelf.index.find("ann", upload.id) is None
+        assert len(embedder.embedded) == EMBEDDED_AT_ONCE
+        entry = await shelf.library.ingest(upload)
+        assert [text.split("\n")[1] for text in embedder.embedded] == [piece.text for piece in entry.pieces]
+        (hit, *_) = await shelf.library.best_pieces("pump number 40", "ann", None, 5)
+        assert "number 40 " in hit.piece.text
 
 
 class AbsentEmbedder(HashingEmbedder):

@@ -21,6 +21,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 SIDE_PIXELS = 2000  # what the recognition itself works with at most
 SAME_LINE = 0.5  # of a line's height
 BETWEEN_COLUMNS = "  "
+WARM_SIDE = 64
 THREADS = 1  # text for people who chat goes before pictures
 
 
@@ -124,9 +125,16 @@ def _height(box: Any) -> Any:
     return box[:, 1].max() - box[:, 1].min()
 
 
+def warm_up() -> None:
+    """Loads what recognition needs, in a process that pictures are then read in forks of."""
+    recognise(Image.new("RGB", (WARM_SIDE, WARM_SIDE), "white"))
+
+
 @cache
 def _engine() -> Any:
-    """One for each process, made when the first picture comes."""
-    from rapidocr import RapidOCR  # noqa: PLC0415  half a second, and only pictures need it
+    """One for each process, made when the first picture comes. No thread of a library's own: a fork would lack it."""
+    import cv2  # noqa: PLC0415  with rapidocr half a second, and only pictures need them
+    from rapidocr import RapidOCR  # noqa: PLC0415
 
+    cv2.setNumThreads(THREADS)
     return RapidOCR(params={"Global.log_level": "critical", "EngineConfig.onnxruntime.intra_op_num_threads": THREADS})

@@ -10,6 +10,7 @@ from uploads.documents.parse import parse
 
 PARSE = f"{__name__}:parse_plain"
 RECOGNISE = f"{__name__}:recognise_plain"
+WARM_UP = f"{__name__}:warm_up"
 
 
 def parse_plain(path: str, media_type: str, filename: str, limits: dict[str, int]) -> dict[str, Any]:
@@ -25,6 +26,13 @@ def recognise_plain(path: str, limits: dict[str, int]) -> tuple[str, list[tuple[
 
     words = read_words(Path(path), DocumentLimits(**limits))
     return text_of(words), [(one.text, one.confidence) for one in words]
+
+
+def warm_up() -> None:
+    """Named by `WARM_UP`: what recognition loads, loaded before there is a picture."""
+    from uploads.documents import picture  # noqa: PLC0415  brings a model
+
+    picture.warm_up()
 
 
 def plain_limits(limits: DocumentLimits) -> dict[str, int]:
