@@ -9,6 +9,10 @@ from pydantic.json_schema import models_json_schema
 
 from service.access.policies import Policy
 from service.errors import FieldError, Problem
+from service.routes.chat_files import FORM_PATH
+from streaming.schemas import ChatForm
+from uploads.process_routes import FILE
+from uploads.routes import FILE_FIELD
 
 REFERENCE = "#/components/schemas/{model}"
 SCHEMES = {
@@ -36,9 +40,11 @@ class DescribedApp(FastAPI):
             _, problems = models_json_schema(
                 [(Problem, "serialization"), (FieldError, "serialization")], ref_template=REFERENCE
             )
-            components = described.setdefault("components", {})
-            components.setdefault("schemas", {}).update(problems["$defs"])
-            components["securitySchemes"] = SCHEMES
+            schemas = described.setdefault("components", {}).setdefault("schemas", {})
+            schemas.update(problems["$defs"])
+            content = described["paths"][FORM_PATH]["post"]["requestBody"]["content"]
+            content["multipart/form-data"] = {"schema": form_schema(schemas)}
+            described["components"]["securitySchemes"] = SCHEMES
             for operation, policy in guarded(described["paths"], self.state.policies):
                 describe(operation, policy)
             self.openapi_schema = described
@@ -62,3 +68,11 @@ def describe(operation: dict[str, Any], policy: Policy) -> None:
     needed = " and ".join(sorted(policy.scopes))
     told = f"Needs the scope {needed}." if needed else "Needs any valid key or token."
     operation["description"] = f"{operation.get('description', '')}\n\n{told}".strip()
+
+
+def form_schema(schemas: dict[str, Any]) -> dict[str, Any]:
+    """Of the form that brings files along: the same path takes JSON, and FastAPI knows one route of a path only."""
+    form = ChatForm.model_json_schema(ref_template=REFERENCE)
+    schemas.update(form.pop("$defs", {}))
+    form["properties"][FILE_FIELD] = {"type": "array", "items": FILE, "description": "What to answer from."}
+    return form

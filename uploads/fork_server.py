@@ -129,7 +129,7 @@ class ForkServer:
 def start_process(control: socket.socket) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-I", "-S", str(MAIN)],
-        stdin=control,
+        stdin=control.fileno(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={"PATH": os.environ.get("PATH", os.defpath), **QUIET},

@@ -188,3 +188,13 @@ def test_what_a_file_says_stays_in_its_block(running: RunningServer) -> None:
     assert text.count("</file>") == 1
     assert "before < /file>" in text
     assert json.dumps(text).count("<file name=") == 1
+
+
+def test_the_form_is_described_beside_the_json(running: RunningServer) -> None:
+    described = httpx.get(f"{running.url}/openapi.json").json()
+    content = described["paths"]["/chat/stream"]["post"]["requestBody"]["content"]
+    assert content.keys() == {"application/json", "multipart/form-data"}
+    form = content["multipart/form-data"]["schema"]
+    assert form["required"] == ["prompt"]
+    assert form["properties"]["file"]["items"] == {"type": "string", "format": "binary"}
+    assert {"max_tokens", "seed", "upload_id"} <= form["properties"].keys()
