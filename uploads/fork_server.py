@@ -21,7 +21,8 @@ MAIN = Path(__file__).with_name("fork_server_main.py")
 MESSAGE_MAX_BYTES = 64 * 1024
 LEAVE_WITHIN_S = 10.0
 DIED = -9  # what a fork's status is when the server died, and it with it
-QUIET = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "LANG": "C.UTF-8"}
+ALONE = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
+"""No library starts threads: a fork would lack them and wait for them."""
 _log = logging.getLogger("headwater.sandbox")
 
 
@@ -132,7 +133,7 @@ def start_process(control: socket.socket) -> "subprocess.Popen[bytes]":
         stdin=control.fileno(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={"PATH": os.environ.get("PATH", os.defpath), **QUIET},
+        env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2", **ALONE},
         start_new_session=True,
     )
 

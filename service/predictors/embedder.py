@@ -1,12 +1,12 @@
 """The embedding model behind the index's protocol: found anew for every question, asked in threads.
 
-Questions have a thread of their own. Documents are embedded in another one that yields to everybody else, so that a
-large file being made searchable slows nobody's answer down.
+Questions have a thread of their own. Documents are embedded in another one, which computes alone: threads that compute
+together wait for each other spinning, which takes the cores from those who answer people. Its priority is as any
+other's, because it holds the interpreter's lock at times: were it kept waiting for a core then, the event loop would
+wait with it.
 """
 
 import asyncio
-import os
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from service.predictors.embedding import EmbeddingModel
 
 Result = TypeVar("Result")
-NICENESS = 10
 
 
 class FleetEmbedder:
@@ -28,8 +27,11 @@ class FleetEmbedder:
 
     def __init__(self, find: "Callable[[], Awaitable[EmbeddingModel]]") -> None:
         self._find = find
+        self._copied: tuple[EmbeddingModel, EmbeddingModel] | None = None
         self._questions = ThreadPoolExecutor(1, thread_name_prefix="headwater-embed-question")
-        self._documents = ThreadPoolExecutor(1, thread_name_prefix="headwater-embed-document", initializer=yield_to_all)
+        self._documents = ThreadPoolExecutor(
+            1, thread_name_prefix="headwater-embed-document", initializer=compute_alone
+        )
 
     async def version(self) -> str:
         return (await self._open()).version
@@ -45,7 +47,13 @@ class FleetEmbedder:
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
         model = await self._open()
-        return await run(self._documents, lambda: model.embed(texts, "document"))
+        return await run(self._documents, lambda: self._quick(model).embed(texts, "document"))
+
+    def _quick(self, model: "EmbeddingModel") -> "EmbeddingModel":
+        """Used in the thread of documents only."""
+        if self._copied is None or self._copied[0] is not model:
+            self._copied = (model, model.quick_copy())
+        return self._copied[1]
 
     async def _open(self) -> "EmbeddingModel":
         try:
@@ -62,7 +70,7 @@ async def run(executor: ThreadPoolExecutor, work: Callable[[], Result]) -> Resul
     return await asyncio.get_running_loop().run_in_executor(executor, work)
 
 
-def yield_to_all() -> None:
-    """On Linux a priority belongs to a thread, and the threads that it starts to compute inherit it."""
-    if hasattr(os, "setpriority"):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+def compute_alone() -> None:
+    from service.predictors.embedding import compute_alone as alone  # noqa: PLC0415  torch is slow to import
+
+    alone()

@@ -3,9 +3,10 @@
 Blocks: call it in a thread. It changes nothing, so several threads may use one model.
 """
 
+import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -129,6 +130,11 @@ class EmbeddingModel:
         """Longer texts are cut here; two of these tokens are the model's own marks."""
         return self.definition.max_tokens
 
+    def quick_copy(self) -> "EmbeddingModel":
+        """Computes in bfloat16 where the processor does: in half the time, and its vectors, which are float32, may be
+        compared with ours. Elsewhere it is the same model."""
+        return replace(self, model=copy.deepcopy(self.model).bfloat16()) if has_bfloat16() else self
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Without the model's own marks."""
         encodings = self.counter.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -153,8 +159,18 @@ class EmbeddingModel:
             mask[row, : len(encoding.ids)] = 1
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         pooled = self.definition.pooling(states, mask.unsqueeze(-1).float())
-        vectors: Vectors = torch.nn.functional.normalize(pooled).numpy()
+        vectors: Vectors = torch.nn.functional.normalize(pooled.float()).numpy()
         return vectors
+
+
+def has_bfloat16() -> bool:
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_tile"))
+
+
+def compute_alone() -> None:
+    """The number of torch's threads belongs to the thread that asks for them."""
+    torch.set_num_threads(1)
 
 
 def batches(lengths: Sequence[int]) -> list[list[int]]:

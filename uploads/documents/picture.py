@@ -132,9 +132,7 @@ def warm_up() -> None:
 
 @cache
 def _engine() -> Any:
-    """One for each process, made when the first picture comes. No thread of a library's own: a fork would lack it."""
-    import cv2  # noqa: PLC0415  with rapidocr half a second, and only pictures need them
-    from rapidocr import RapidOCR  # noqa: PLC0415
+    """One for each process, made when the first picture comes."""
+    from rapidocr import RapidOCR  # noqa: PLC0415  half a second, and only pictures need it
 
-    cv2.setNumThreads(THREADS)
     return RapidOCR(params={"Global.log_level": "critical", "EngineConfig.onnxruntime.intra_op_num_threads": THREADS})

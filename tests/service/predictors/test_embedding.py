@@ -131,3 +131,13 @@ def test_the_default_model_gives_the_published_numbers() -> None:
         atol=1e-4,
     )
     assert vectors.shape == (2, 384)
+
+
+@pytest.mark.parametrize("pooling", POOLED)
+def test_the_quick_copy_gives_nearly_the_same_vectors_and_leaves_the_model_alone(tmp_path: Path, pooling: str) -> None:
+    model = load(write_encoder(tmp_path / "m", pooling))
+    before = model.embed(TEXTS, "document")
+    quick = model.quick_copy().embed(TEXTS, "document")
+    assert quick.dtype == np.float32
+    np.testing.assert_allclose((quick * before).sum(1), 1, atol=1e-2)
+    np.testing.assert_array_equal(model.embed(TEXTS, "document"), before)
