@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TextIO, TypeAlias
+from typing import Any, Literal, Self, TextIO, TypeAlias
 
 from uploads.errors import InvalidBatch
 
@@ -28,6 +28,7 @@ MEDIA_TYPES: Mapping[ResultFormat, str] = {"csv": "text/csv; charset=utf-8", "js
 DEFAULT_COLUMN = "text"
 ADDED_COLUMNS = ("prediction", "confidence", "error")
 MAX_LINE_CHARS = 1_048_576
+TOO_LONG = f"A line is longer than {MAX_LINE_CHARS} characters."
 MAX_COLUMNS = 1_000
 OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -90,8 +91,7 @@ def opened(table: Table) -> Iterator[tuple[Sequence[str], Iterator[Row]]]:
             case "jsonl":
                 yield (), json_rows(file, table.column or DEFAULT_COLUMN)
             case "lines":
-                lines = (line.rstrip("\r\n") for line in lines_of(file))
-                yield (DEFAULT_COLUMN,), (row_of({DEFAULT_COLUMN: line}, line) for line in lines)
+                yield (DEFAULT_COLUMN,), plain_rows(file)
 
 
 def refuse_other_encodings(path: Path) -> None:
@@ -100,20 +100,49 @@ def refuse_other_encodings(path: Path) -> None:
             raise InvalidBatch("The file is not UTF-8; save it as UTF-8.")
 
 
-def lines_of(file: TextIO) -> Iterator[str]:
-    for number, line in enumerate(bounded_lines(file), 1):
-        if len(line) > MAX_LINE_CHARS:
-            raise InvalidBatch(f"Line {number} is longer than {MAX_LINE_CHARS} characters.")
-        yield line
+def lines_of(file: TextIO) -> Iterator[str | None]:
+    """None for a line that is too long: it is read, and not kept."""
+    while line := file.readline(MAX_LINE_CHARS + 1):
+        if len(line) <= MAX_LINE_CHARS:
+            yield line
+            continue
+        while line and not line.endswith(("\n", "\r")):
+            line = file.readline(MAX_LINE_CHARS)
+        yield None
 
 
-def bounded_lines(file: TextIO) -> Iterator[str]:
-    while line := file.readline(MAX_LINE_CHARS + 2):
-        yield line
+class CsvLines:
+    """Lines for a reader of CSV, which asks for one more only in the middle of a quoted field."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._lines = lines_of(file)
+        self.have_ended = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines, "")
+        if line is None:  # nobody knows where the next row begins
+            raise InvalidBatch(TOO_LONG)
+        if not line:
+            self.have_ended = True
+            raise StopIteration
+        return line
+
+
+def plain_rows(file: TextIO) -> Iterator[Row]:
+    for line in lines_of(file):
+        if line is None:
+            yield Row({}, error=TOO_LONG)
+        else:
+            text = line.rstrip("\r\n")
+            yield row_of({DEFAULT_COLUMN: text}, text)
 
 
 def csv_table(file: TextIO, column: str | None) -> tuple[Sequence[str], Iterator[Row]]:
-    reader = csv.reader(lines_of(file))
+    lines = CsvLines(file)
+    reader = csv.reader(lines)
     try:
         header = next(reader, [])
     except csv.Error as error:
@@ -122,7 +151,7 @@ def csv_table(file: TextIO, column: str | None) -> tuple[Sequence[str], Iterator
         raise InvalidBatch(f"A CSV begins with a row of column names, all different and at most {MAX_COLUMNS}.")
     if taken := sorted(set(header) & set(ADDED_COLUMNS)):
         raise InvalidBatch(f"The result adds the column {taken[0]}, which the file already has; rename it.")
-    return header, csv_rows(reader, header, text_column(header, column))
+    return header, csv_rows(reader, lines, header, text_column(header, column))
 
 
 def text_column(header: Sequence[str], wanted: str | None) -> str:
@@ -132,7 +161,7 @@ def text_column(header: Sequence[str], wanted: str | None) -> str:
     return column
 
 
-def csv_rows(reader: Iterator[list[str]], header: Sequence[str], column: str) -> Iterator[Row]:
+def csv_rows(reader: Iterator[list[str]], lines: CsvLines, header: Sequence[str], column: str) -> Iterator[Row]:
     while True:
         try:
             cells = next(reader)
@@ -142,7 +171,9 @@ def csv_rows(reader: Iterator[list[str]], header: Sequence[str], column: str) ->
             yield Row({}, error="The row cannot be read as CSV.")
             continue
         values = dict(zip(header, cells, strict=False))
-        if cells and len(cells) != len(header):
+        if lines.have_ended:
+            yield Row(values, error="A quotation mark in the row is not closed: it holds the rest of the file.")
+        elif cells and len(cells) != len(header):
             yield Row(values, error=f"The row has {len(cells)} fields, the header {len(header)}.")
         elif cells:  # a blank line is no row
             yield row_of(values, values[column])
@@ -150,6 +181,9 @@ def csv_rows(reader: Iterator[list[str]], header: Sequence[str], column: str) ->
 
 def json_rows(file: TextIO, column: str) -> Iterator[Row]:
     for line in lines_of(file):
+        if line is None:
+            yield Row({}, error=TOO_LONG)
+            continue
         if not line.strip():
             continue
         try:

@@ -161,3 +161,19 @@ def test_a_result_is_private(tmp_path: Path) -> None:
     table = table_of(tmp_path, "a\n", "lines")
     result(table, "jsonl")
     assert (tmp_path / "result").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("table_format", ["lines", "jsonl"])
+def test_a_line_that_is_too_long_is_a_row_with_an_error(tmp_path: Path, table_format: TableFormat) -> None:
+    short = '{"text": "ok"}'
+    content = f"{short}\n{'x' * (2 * MAX_LINE_CHARS + 7)}\r\n{short}\n{'y' * (MAX_LINE_CHARS + 1)}"
+    errors = [row.error and "longer than" in row.error for row in rows_of(table_of(tmp_path, content, table_format))]
+    assert errors == [None, True, None, True]
+
+
+@pytest.mark.parametrize("content", ['text\nok\n"begun\nrest\nof it\n', 'text\nok\n"begun'])
+def test_a_quotation_mark_that_is_never_closed_is_an_error(tmp_path: Path, content: str) -> None:
+    ok, rest = rows_of(table_of(tmp_path, content, "csv"))
+    assert (ok.text, ok.error) == ("ok", None)
+    assert rest.error
+    assert "not closed" in rest.error

@@ -83,15 +83,14 @@ def test_a_stream_that_breaks_while_its_file_is_read_goes_on_where_it_was(runnin
         lock.execute("ROLLBACK")
         rest = read(running, "/chat/stream", query, **{"Last-Event-ID": first[-1].last_event_id})
     assert names(first) == ["progress"]
-    assert names(rest) == ["progress", "start", "message", "citation", "end"]
-    assert positions(first) == list(range(len(first)))
-    assert positions(rest)[0] == len(first)
-    assert positions(rest) == sorted(set(positions(rest)))
+    assert names(rest)[-4:] == ["start", "message", "citation", "end"]
+    assert positions(first + rest) == sorted(set(positions(first + rest)))
+    assert "Where is the key?" in "".join(event.json["text"] for event in rest if event.name == "message")
 
 
 def test_a_ticket_opens_a_stream_whose_file_is_still_read(running: RunningServer, folder: Path) -> None:
     with held_reading(folder) as lock:
-        body = {"prompt": "Where is the key?", "upload_id": keep(running)}
+        body = {"prompt": "Where is the key?", "upload_id": keep(running), "grace_s": 30}
         made = httpx.post(f"{running.url}/chat/streams", json=body)
         assert made.status_code == 201
         events_url = f"{running.url}{made.json()['url']}"
