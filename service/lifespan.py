@@ -68,6 +68,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     async with (
         open_storage(settings, UploadObserver(counted)) as storage,
         open_library(settings, storage, fleet) as library,
+        open_picture_model(settings, library) as pictures,
         open_access(settings, storage.access) as access,
     ):
         app.state.access = access
