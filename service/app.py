@@ -33,7 +33,7 @@ from service.models.loaders import Load, load_model
 from service.openapi import DescribedApp
 from service.page import read_page
 from service.query import refuse_broken_query
-from service.routes import chat_files, image, login, metrics, page, predict
+from service.routes import batch, chat_files, image, invocations, login, metrics, page, predict, texts
 from service.settings import Settings
 from service.storage import StorageUnusable
 from streaming import routes as streaming_routes
@@ -81,8 +81,9 @@ def include_routers(app: FastAPI) -> None:
         include_in_schema=False,  # the same path takes JSON and is described there
         route_class_override=chat_files.FormRoute,
     )
-    for router in (predict.router, streaming_routes.router, search_routes.router):
+    for router in (predict.router, batch.router, texts.router, streaming_routes.router, search_routes.router):
         app.include_router(router, dependencies=[*guards, Depends(refuse_other_than_json)], responses=REFUSALS)
+    app.include_router(invocations.router, dependencies=[*guards, Depends(refuse_other_than_json)])
     for router in (
         uploads_routes.router,
         tus_routes.router,
@@ -93,6 +94,7 @@ def include_routers(app: FastAPI) -> None:
         app.include_router(router, dependencies=guards, responses=FILE_REFUSALS)
     app.include_router(login.router, dependencies=[Depends(authenticate)])
     app.include_router(health.router)
+    app.include_router(invocations.ping_router)
     app.include_router(metrics.router)
     app.include_router(page.router)
 

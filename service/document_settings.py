@@ -2,6 +2,11 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from uploads.documents.limits import DocumentLimits
+from uploads.sandbox import Bounds
+
+MIB = 1024 * 1024
+
 
 class DocumentSettings(BaseModel):
     """Files that are read and searched."""
@@ -42,3 +47,20 @@ class DocumentSettings(BaseModel):
     max_query_chars: int = Field(default=4000, ge=1, description="The longest question to the search.")
     max_top_k: int = Field(default=50, ge=1, le=1000, description="Pieces that one search gives at most.")
     max_upload_ids: int = Field(default=100, ge=1, le=500, description="Uploads that one search can be limited to.")
+
+    @property
+    def limits(self) -> DocumentLimits:
+        return DocumentLimits(
+            max_pages=self.max_pages,
+            max_characters=self.max_characters,
+            max_rows=self.max_rows,
+            max_pixels=self.max_pixels,
+            max_depth=self.max_depth,
+            max_unpacked_bytes=self.max_unpacked_bytes,
+            max_recognised_pages=self.max_recognised_pages,
+        )
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of a process that reads one file."""
+        return Bounds(self.parse_timeout_s, self.parse_cpu_s, self.parse_memory_mib * MIB)

@@ -15,7 +15,7 @@ from service.answers import Answers
 from service.batch_rows import RowPredictor
 from service.batching import Batches, BatchLimits
 from service.cache import AnswerCache
-from service.documents import open_library, open_picture_model, open_search_backend
+from service.documents import make_recognition, open_library, open_search_backend, with_recognition
 from service.drain import Drain
 from service.grounding import GroundingLimits, LibraryGrounding
 from service.jobs import make_jobs, open_jobs_backend
@@ -24,7 +24,6 @@ from service.metrics.generations import GenerationObserver
 from service.metrics.metrics import Metrics
 from service.metrics.uploads import UploadObserver
 from service.models.fleet import Fleet, entries_of
-from service.predictors.picture import PictureModel
 from service.settings import MIB, Settings
 from service.storage import open_storage
 from streaming.backend import Backend
@@ -52,7 +51,6 @@ class State(TypedDict):
     uploads: UploadsBackend
     jobs: JobsBackend
     search: SearchBackend
-    pictures: PictureModel
     answers: Answers
 
 
@@ -61,14 +59,14 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     settings: Settings = app.state.settings
     drain: Drain = app.state.drain
     counted: Metrics = app.state.metrics
-    fleet = Fleet(settings, entries_of(settings), app.state.load)
+    recognition = make_recognition(settings.documents)
+    fleet = Fleet(settings, entries_of(settings), with_recognition(app.state.load, recognition))
     fleet.start()
     await asyncio.sleep(0)  # the first model is on its way before anything else is imported
     streams = open_streams(settings, counted)
     async with (
         open_storage(settings, UploadObserver(counted)) as storage,
-        open_library(settings, storage, fleet) as library,
-        open_picture_model(settings, library) as pictures,
+        open_library(settings, storage, fleet, recognition) as library,
         open_access(settings, storage.access) as access,
     ):
         app.state.access = access
@@ -95,7 +93,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
                 "uploads": open_uploads_backend(settings, storage.uploads, library, drain),
                 "jobs": open_jobs_backend(settings, storage, jobs, check_model=backend.find_predictor),
                 "search": open_search_backend(settings, library),
-                "pictures": pictures,
                 "answers": answers,
             }
         finally:

@@ -19,6 +19,7 @@ from pydantic_settings import (
 
 from service.access.settings import AccessSettings
 from service.document_settings import DocumentSettings
+from service.prediction_settings import PredictionSettings
 
 PREFIX = "HEADWATER_"
 CONFIG_VARIABLE = "HEADWATER_CONFIG"  # names the TOML file; the one variable that is no setting
@@ -278,6 +279,9 @@ class Settings(BaseSettings):
     )
 
     access: AccessSettings = Field(default_factory=AccessSettings, description="Who may use the service.")
+    predictions: PredictionSettings = Field(
+        default_factory=PredictionSettings, description="Predictions of models other than language models."
+    )
     file_chat: FileChatSettings = Field(default_factory=FileChatSettings, description="Answers from files.")
 
     max_body_bytes: int = Field(default=MIB, ge=1024, description="The largest JSON body.")

@@ -7,7 +7,7 @@ import signal
 import threading
 
 from service.batch_rows import RowPredictor
-from service.documents import open_library
+from service.documents import make_recognition, open_library
 from service.jobs import make_jobs
 from service.lifespan import open_log
 from service.models.errors import ModelsError
@@ -37,7 +37,8 @@ def run(settings: Settings) -> int:
 async def work(settings: Settings) -> None:
     leaving = leave_on_signals()
     fleet = Fleet(settings, entries_of(settings))
-    async with open_storage(settings) as storage, open_library(settings, storage, fleet) as library:
+    recognition = make_recognition(settings.documents)
+    async with open_storage(settings) as storage, open_library(settings, storage, fleet, recognition) as library:
         fleet.start()
         jobs = make_jobs(
             settings, storage, library, RowPredictor(fleet.language, open_log(), settings.max_prompt_chars)

@@ -56,6 +56,12 @@ POLICIES: Mapping[str, Policy] = {
     "GET /chat/streams/{stream_id}/events": PREDICT_OR_TICKET,
     "POST /predict": PREDICT,
     "POST /predict/{model_name}": PREDICT,
+    "POST /predict-batch": PREDICT,
+    "POST /classify": PREDICT,
+    "POST /embed": PREDICT,
+    "POST /embed-cached": PREDICT,
+    "POST /invocations": PREDICT,
+    "GET /ping": PUBLIC,
     # Files, and what is known of them.
     "POST /uploads": UPLOAD,
     "PUT /uploads/{filename:path}": UPLOAD,

@@ -78,7 +78,7 @@ def _places(models: Path | None, models_dir: Path | None) -> tuple[Path | None, 
 
 def _chosen(entries: dict[str, ModelEntry], names: list[str]) -> list[ModelEntry]:
     if not names:
-        return [entry for entry in entries.values() if entry.load]
+        return [entry for entry in entries.values() if entry.load and entry.references]
     known = {**load_catalog(), **entries}
     for name in names:
         if name not in known:
@@ -89,6 +89,9 @@ def _chosen(entries: dict[str, ModelEntry], names: list[str]) -> list[ModelEntry
 def _pull(store: ModelStore, entry: ModelEntry) -> None:
     from service.models.terminal import TerminalProgress
 
+    if not entry.references:
+        typer.echo(f"{entry.name} needs no files")
+        return
     known = store.prepared(entry)
     with TerminalProgress(entry.name) as progress:
         model = store.pull(entry, progress)
@@ -97,6 +100,8 @@ def _pull(store: ModelStore, entry: ModelEntry) -> None:
 
 
 def _row(store: ModelStore, entry: ModelEntry) -> tuple[str, ...]:
+    if not entry.references:
+        return entry.name, entry.kind, "-", "-", "needs no files", "-", "-"
     model = store.prepared(entry)
     source = " + ".join(str(reference) for reference in entry.references)
     if model is None:

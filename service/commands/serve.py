@@ -79,7 +79,7 @@ def have_models(settings: "Settings", pull: bool) -> None:
 
     try:
         store = ModelStore(settings.models_dir)
-        wanted = [entry for entry in load_models(settings.models).values() if entry.load]
+        wanted = [entry for entry in load_models(settings.models).values() if entry.load and entry.references]
         missing = [entry for entry in wanted if store.prepared(entry) is None]
     except ModelsError as error:
         fail(error.message, FAILED)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from service.models.errors import InvalidModels, UnknownModel
+from service.models.kinds import WITHOUT_SOURCE, KindOptions, check_options, layout_of
 from service.models.layout import ModelKind
 from service.models.reference import Reference, parse_reference
 
@@ -32,7 +33,7 @@ class GenerationDefaults(BaseModel):
     max_tokens: int | None = Field(default=None, ge=1)
 
 
-class ModelEntry(BaseModel):
+class ModelEntry(KindOptions):
     """One model. `references` are the parts of one file in order, or a single file, package or folder.
 
     `file` is the member of a package or of a hub's repository; one that ends with `/` is a folder of a package.
@@ -44,7 +45,7 @@ class ModelEntry(BaseModel):
 
     name: ModelName
     kind: ModelKind = "language"
-    references: tuple[Reference, ...] = Field(min_length=1)
+    references: tuple[Reference, ...] = ()
     file: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
     size_bytes: int | None = Field(default=None, ge=1)
     sha256: Sha256 | None = None
@@ -61,10 +62,16 @@ class ModelEntry(BaseModel):
         """`load = true` leaves it to the kind."""
         return self.load == "start" or (self.load is True and self.kind == "language")
 
+    @property
+    def layout(self) -> ModelKind:
+        """Whose files it is made of."""
+        return layout_of(self.kind, self)
+
 
 def load_catalog() -> dict[str, ModelEntry]:
     """The models that come with Headwater."""
-    return _entries(_read(CATALOG), CATALOG, {})
+    tables = _read(CATALOG)
+    return _entries(tables, CATALOG, tables)
 
 
 def load_models(path: Path | None) -> dict[str, ModelEntry]:
@@ -90,12 +97,6 @@ def served_models(path: Path | None) -> dict[str, ModelEntry]:
     kinds = {"language", *(entry.kind for entry in listed.values())}
     builtin = {name: entry for name, entry in load_catalog().items() if entry.load and entry.kind not in kinds}
     return {**builtin, **listed}
-
-
-def first_of_kind(path: Path | None, kind: ModelKind) -> ModelEntry | None:
-    """The list's own model of this kind, else the built-in one."""
-    entries = [*load_models(path).values(), *load_catalog().values()]
-    return next((entry for entry in entries if entry.load and entry.kind == kind), None)
 
 
 def pull_command(path: Path | None, *names: str) -> str:
@@ -134,6 +135,7 @@ def _entry(name: str, table: Table, path: Path, catalog: dict[str, Table]) -> Mo
     except ValidationError as error:
         raise InvalidModels(f"{where} {_first_problem(error)}") from None
     _check_file(entry, where)
+    check_options(entry, entry.kind, entry.sha256, where)
     return entry
 
 
@@ -147,10 +149,12 @@ def _with_used(table: Table, where: str, catalog: dict[str, Table]) -> Table:
     used = fields.pop("use")
     if not isinstance(used, str) or used not in catalog:
         raise UnknownModel(f"{where} use = {used!r} names no built-in model; there are: {', '.join(sorted(catalog))}")
-    base = dict(catalog[used])
+    base = _with_used(catalog[used], where, catalog)
     base["load"] = True  # whoever writes an entry wants it; `load = false` says otherwise
     if "source" in fields or "sources" in fields:
         base = {key: value for key, value in base.items() if key not in ("source", "sources")}
+    if "labels" in fields:
+        base.pop("descriptions", None)  # they are of other labels
     if isinstance(fields.get("defaults"), dict):
         fields["defaults"] = {**base.get("defaults", {}), **fields["defaults"]}
     return {**base, **fields}
@@ -159,6 +163,8 @@ def _with_used(table: Table, where: str, catalog: dict[str, Table]) -> Table:
 def _references(fields: Table, where: str, folder: Path) -> tuple[Reference, ...]:
     """Takes `source` or `sources` out of `fields`."""
     single, several = fields.pop("source", None), fields.pop("sources", None)
+    if single is None and several is None and fields.get("kind") in WITHOUT_SOURCE:
+        return ()
     if (single is None) == (several is None):
         raise InvalidModels(f'{where} needs one of source = "…" and sources = ["…", "…"] (or use = "…")')
     texts = several if single is None else [single]
@@ -172,6 +178,8 @@ def _references(fields: Table, where: str, folder: Path) -> tuple[Reference, ...
 
 def _check_file(entry: ModelEntry, where: str) -> None:
     schemes = {reference.scheme for reference in entry.references}
+    if not schemes and (entry.file or entry.sha256 or entry.size_bytes):
+        raise InvalidModels(f"{where} file, sha256 and size_bytes are those of a source, and there is none")
     if schemes & {"pypi", "npm"} and entry.file is None:
         raise InvalidModels(f'{where} needs file = "…": the model\'s path inside the package')
     if "file" in schemes and entry.file is not None:

@@ -34,7 +34,7 @@ def fetch(entry: ModelEntry, references: Sequence[Reference], work: Path, progre
     if kept is not None and kept.exists():
         return Fetched(kept, _check_file(entry, kept, progress))
     _check_space(entry, references, work)
-    wanted = Wanted(entry.file, entry.size_bytes, entry.kind)
+    wanted = Wanted(entry.file, entry.size_bytes, entry.layout)
     parts = [
         open_source(reference).fetch(wanted, work / f"part-{number}", progress)
         for number, reference in enumerate(references)

@@ -34,8 +34,16 @@ def _declared(entry: ModelEntry) -> list[str | None]:
     return [f"{sha256} {name}" for name, sha256 in sorted(entry.digests.items())]
 
 
+def served_version(entry: ModelEntry, prepared: str | None) -> str:
+    """What clients see: that of the files, and of what the entry says besides them about how they are used."""
+    if prepared is not None and not entry.said:
+        return prepared
+    text = json.dumps([entry.kind, prepared, entry.said], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:VERSION_DIGITS]
+
+
 def _digest(entry: ModelEntry, parts: list[str | None]) -> str:
-    text = json.dumps([PREPARED_FORMAT, entry.kind, *parts])
+    text = json.dumps([PREPARED_FORMAT, entry.layout, *parts])
     return hashlib.sha256(text.encode()).hexdigest()[:VERSION_DIGITS]
 
 

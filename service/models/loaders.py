@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
+from service.models import one_shot_loaders
 from service.models.config import ModelEntry
 from service.models.layout import ModelKind
 from service.models.store import PreparedModel
@@ -78,7 +79,7 @@ def load_language(entry: ModelEntry, prepared: PreparedModel | None, settings: S
         max_context_tokens=entry.max_context_tokens,
         defaults=defaults,
     )
-    found = needed(prepared)
+    found = one_shot_loaders.needed(prepared)
     return load_predictor(
         found.path,
         name=entry.name,
@@ -88,20 +89,7 @@ def load_language(entry: ModelEntry, prepared: PreparedModel | None, settings: S
     )
 
 
-def load_embedding(entry: ModelEntry, prepared: PreparedModel | None, settings: Settings) -> OneShot:
-    from service.predictors.embedding import load_embedding as load  # noqa: PLC0415  torch is slow to import
-
-    found = needed(prepared)
-    return load(found.path, name=entry.name, version=found.version)
-
-
-def needed(prepared: PreparedModel | None) -> PreparedModel:
-    if prepared is None:
-        raise EngineDown("The model has no files.")
-    return prepared
-
-
-LOADERS: Mapping[ModelKind, Load] = {  # a new kind of model gets its line here
+LOADERS: Mapping[ModelKind, Load] = {
     "language": load_language,
-    "embedding": load_embedding,
+    **one_shot_loaders.LOADERS,
 }

@@ -91,7 +91,7 @@ class ModelStore:
 
         with _work_folder(self.models_dir / WORK / version, entry.sha256) as work:
             fetched = fetch(entry, fixed, work, progress)
-            facts = prepare(fetched.path, work / "prepared", progress, entry.kind)
+            facts = prepare(fetched.path, work / "prepared", progress, entry.layout, allow_pickle=entry.allow_pickle)
             sizes = _sizes(work / "prepared")
             manifest = Manifest(
                 format=PREPARED_FORMAT,

@@ -6,7 +6,7 @@ Blocks: call it in a thread. It changes nothing, so several threads may use one 
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -18,8 +18,9 @@ from transformers import AutoModel
 from transformers.utils import logging as transformers_logging
 
 from service.models.layout import ModelKind
-from service.predictors.errors import InvalidRecord
+from service.predictors.limits import RecordLimits
 from service.predictors.predictor import JsonSchema, Output, Record
+from service.predictors.text_record import read_text, text_schema
 from streaming.errors import EngineDown
 
 Vectors: TypeAlias = NDArray[np.float32]
@@ -83,6 +84,7 @@ class EmbeddingModel:
     tokenizer: Tokenizer
     counter: Tokenizer
     definition: Definition
+    limits: RecordLimits = field(default_factory=RecordLimits)
 
     @property
     def kind(self) -> ModelKind:
@@ -94,8 +96,7 @@ class EmbeddingModel:
 
     @property
     def input_schema(self) -> JsonSchema:
-        text = {"type": "string", "minLength": 1}
-        return {"type": "object", "properties": {"text": text}, "required": ["text"], "additionalProperties": False}
+        return text_schema(self.limits, "The sea was calm.")
 
     @property
     def output_schema(self) -> JsonSchema:
@@ -112,10 +113,7 @@ class EmbeddingModel:
         return BATCH_TOLERANCE
 
     def read(self, record: Record) -> str:
-        text = record.get("text")
-        if not isinstance(text, str) or not text.strip():
-            raise InvalidRecord(("text",), "A text that is not blank is required.")
-        return text
+        return read_text(record, self.limits)
 
     def predict(self, inputs: Sequence[str]) -> Sequence[Output]:
         """As what documents are: a question to a search goes through `embed`."""
@@ -183,7 +181,7 @@ def batches(lengths: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def load_embedding(path: Path, *, name: str, version: str) -> EmbeddingModel:
+def load_embedding(path: Path, *, name: str, version: str, limits: RecordLimits | None = None) -> EmbeddingModel:
     """Blocks for a second or two. Raises `EngineDown`."""
     definition = read_definition(path, name)
     tokenizer, counter = (Tokenizer.from_file(str(path / "tokenizer.json")) for _ in range(2))
@@ -198,7 +196,7 @@ def load_embedding(path: Path, *, name: str, version: str) -> EmbeddingModel:
         )
     except (OSError, ValueError, KeyError) as error:
         raise EngineDown(f"The model {name} cannot be opened as an encoder.") from error
-    return EmbeddingModel(name, version, model.eval(), tokenizer, counter, definition)
+    return EmbeddingModel(name, version, model.eval(), tokenizer, counter, definition, limits or RecordLimits())
 
 
 def read_definition(path: Path, name: str) -> Definition:

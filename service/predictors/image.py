@@ -1,35 +1,62 @@
 """Pictures to labels with any classifier in the layout of model hubs."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-from service.models.on_demand import OnDemand
-from service.predictors.picture import Finding, Seen
-from streaming.errors import EngineDown, EngineUnavailable
+import torch
+from PIL.Image import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from service.predictors.picture import INPUT_SCHEMA, OUTPUT_SCHEMA, Finding, Picture, Seen, read_picture, refused
+from service.predictors.predictor import JsonSchema, Output, Record
+from streaming.errors import EngineDown
 from uploads.documents.limits import DocumentLimits
-from uploads.errors import ModelUnavailable
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from uploads.documents.picture import opened, upright
+from uploads.errors import UploadsError
 
 LABELS_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ImageClassifier:
-    """Immutable. Blocks: call it in a thread."""
+    """A `OneShot`. Picture by picture: they come in all sizes, and one decoded at a time bounds the memory."""
 
     name: str
     version: str
     model: Any
     processor: Any
+    limits: DocumentLimits = field(default_factory=DocumentLimits)
+    kind: Literal["image"] = "image"
+    batch_tolerance: float = 0.0
 
-    def classify(self, picture: "Image") -> Seen:
-        import torch  # noqa: PLC0415  slow to import, and loaded already by whoever made this
+    @property
+    def size_bytes(self) -> int:
+        return sum(weight.nbytes for weight in (*self.model.parameters(), *self.model.buffers()))
 
+    @property
+    def input_schema(self) -> JsonSchema:
+        return INPUT_SCHEMA
+
+    @property
+    def output_schema(self) -> JsonSchema:
+        return OUTPUT_SCHEMA
+
+    def read(self, record: Record) -> Picture:
+        return read_picture(record)
+
+    def predict(self, inputs: Sequence[Picture]) -> Sequence[Output]:
+        return [self._look_at(picture).told() for picture in inputs]
+
+    def _look_at(self, picture: Picture) -> Seen:
+        try:
+            with picture.file() as path, opened(path, self.limits) as image:
+                return self.classify(upright(image, self.limits).convert("RGB"))
+        except UploadsError as error:
+            raise refused(error) from error
+
+    def classify(self, picture: Image) -> Seen:
         with torch.inference_mode():
             inputs = self.processor(images=picture, return_tensors="pt")
             probabilities = self.model(**inputs).logits[0].float().softmax(-1)
@@ -39,11 +66,8 @@ class ImageClassifier:
         return Seen(findings[0].text, findings)
 
 
-def load_classifier(path: Path, *, name: str, version: str) -> ImageClassifier:
+def load_image_classifier(path: Path, *, name: str, version: str, limits: DocumentLimits) -> ImageClassifier:
     """Blocks. Raises `EngineDown`."""
-    import torch  # noqa: PLC0415  slow to import
-    from transformers import AutoImageProcessor, AutoModelForImageClassification  # noqa: PLC0415
-
     try:
         model = AutoModelForImageClassification.from_pretrained(
             path, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
@@ -53,29 +77,4 @@ def load_classifier(path: Path, *, name: str, version: str) -> ImageClassifier:
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise EngineDown(f"The model {name} cannot be opened as a classifier of pictures.") from error
-    return ImageClassifier(name, version, model.eval(), processor)
-
-
-class OnDemandClassifier:
-    """A `PictureModel`; opened when the first picture comes."""
-
-    def __init__(self, model: OnDemand[ImageClassifier], limits: DocumentLimits) -> None:
-        self._model = model
-        self._limits = limits
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="headwater-image")
-
-    async def look_at(self, path: Path) -> Seen:
-        try:
-            model = await self._model.get()
-        except EngineUnavailable as error:
-            raise ModelUnavailable(error.message) from error
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._look, model, path)
-
-    def _look(self, model: ImageClassifier, path: Path) -> Seen:
-        from uploads.documents.picture import opened, upright  # noqa: PLC0415  Pillow, only for pictures
-
-        with opened(path, self._limits) as image:
-            return model.classify(upright(image, self._limits).convert("RGB"))
-
-    def close(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
+    return ImageClassifier(name, version, model.eval(), processor, limits)

@@ -1,13 +1,18 @@
-"""`POST /predict`: a whole answer from the engine that also streams, cancelled when nobody waits for it any more."""
+"""`POST /predict`: an answer in one piece, from a language model or from any other, by what the body holds.
+
+The engine that also streams is cancelled when nobody waits for its answer any more.
+"""
 
 import time
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
-from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 
+from service.routes.asking import Asking, TheAsking, checked, one_source, refused, told
+from service.routes.predict_docs import NAMED_BODY, PREDICT_BODY
+from service.routes.predict_schemas import FeaturesAnswer, OneShotAnswer, TextQuery
 from streaming.backend import Backend
 from streaming.collect import Answer, collect_unless
 from streaming.encode import usage_payload
@@ -15,7 +20,6 @@ from streaming.intake import excesses, predict_request, upload_ids_of
 from streaming.routes import TheBackend, TheOwner, refuse_excess
 from streaming.schemas import (
     CitationAnswer,
-    NoQuery,
     PredictAnswer,
     PredictBody,
     PredictQuery,
@@ -29,32 +33,83 @@ CLIENT_CLOSED_REQUEST = 499  # never sent: there is nobody to send it to
 router = APIRouter(tags=["prediction"])
 
 
-@router.post("/predict", response_model=PredictAnswer)
+@router.post("/predict", response_model=PredictAnswer | FeaturesAnswer | OneShotAnswer, openapi_extra=PREDICT_BODY)
 async def predict(
-    request: Request, backend: TheBackend, owner: TheOwner, body: PredictBody, _: Annotated[NoQuery, Query()]
+    *,
+    request: Request,
+    backend: TheBackend,
+    asking: TheAsking,
+    owner: TheOwner,
+    query: Annotated[TextQuery, Query()],
+    body: Annotated[Any, Body()] = None,
 ) -> Any:
-    """Answers a text in one piece."""
-    return await answer_whole(request, backend, owner, body)
+    """Answers a text, a list of features, named features where there is a tabular model, or what `model_name` reads."""
+    where = one_source(query, body)
+    if where == "query":
+        refuse_no_text(query, where)
+        return await answer_text(request, backend, asking, owner, query)
+    if (name := asking.named_one_shot(body)) is not None:
+        record = {field: value for field, value in body.items() if field != "model_name"}
+        return await answer_record(asking, name, record, owner, where)
+    if (name := model_of_features(asking, body)) is not None:
+        return await answer_features(asking, name, body, owner)
+    return await answer_whole(request, backend, owner, checked(PredictBody, body))
 
 
-@router.post("/predict/{model_name}", response_model=PredictAnswer)
+@router.post("/predict/{model_name}", response_model=PredictAnswer | OneShotAnswer, openapi_extra=NAMED_BODY)
 async def predict_with(
     *,
     model_name: str,
     request: Request,
     backend: TheBackend,
+    asking: TheAsking,
     owner: TheOwner,
     query: Annotated[PredictQuery, Query()],
-    body: Annotated[PredictText | None, Body()] = None,
+    body: Annotated[Any, Body()] = None,
 ) -> Any:
-    """The same from a model of the client's choice; the text may stand in the query string instead."""
-    asked = body or query
-    if body is not None and query.model_fields_set:
-        raise refused_text("Give either a JSON body or a query string, not both", "value_error")
+    """The same from a model of the client's choice, whose schemas `GET /models/{name}` shows. A text may stand in the
+    query string instead."""
+    where = one_source(query, body)
+    if asking.kind_of(model_name) == "language":
+        asked = query if where == "query" else checked(PredictText, body)
+        refuse_no_text(asked, where)
+        whole = PredictBody.model_construct(**{**asked.model_dump(), "model_name": model_name})
+        return await answer_whole(request, backend, owner, whole)
+    record = query.model_dump(exclude_unset=True) if where == "query" else body
+    return await answer_record(asking, model_name, record, owner, where)
+
+
+async def answer_text(request: Request, backend: Backend, asking: Asking, owner: str, query: TextQuery) -> Any:
+    given = query.model_dump(exclude_unset=True)
+    if (name := asking.named_one_shot(given)) is not None:
+        del given["model_name"]
+        return await answer_record(asking, name, given, owner, "query")
+    return await answer_whole(request, backend, owner, PredictBody.model_construct(**query.model_dump()))
+
+
+async def answer_record(asking: Asking, name: str, record: Any, owner: str, where: str) -> Response:
+    model = await asking.any_one_shot(name)
+    answered = await asking.answer(model, record, owner, where)
+    return told({**answered.output, "model_used": model.name, "model_version": model.version}, model, answered)
+
+
+def model_of_features(asking: Asking, body: Any) -> str | None:
+    """None for a text. Named features go to the first tabular model, a list of them to the linear one."""
+    if not isinstance(body, dict) or "text" in body:
+        return None
+    return asking.first_of("linear" if "features" in body else "tabular")
+
+
+async def answer_features(asking: Asking, name: str, body: Any, owner: str) -> Response:
+    """Bare, as those know it who had such a service before; the headers name the model."""
+    model = await asking.any_one_shot(name)
+    answered = await asking.answer(model, body, owner, "body")
+    return told(answered.output, model, answered)
+
+
+def refuse_no_text(asked: PredictQuery, where: str) -> None:
     if asked.text is None:
-        raise refused_text("Field required", "missing")
-    whole = PredictBody.model_construct(**{**asked.model_dump(), "model_name": model_name})
-    return await answer_whole(request, backend, owner, whole)
+        raise refused((where, "text"), "Field required", "missing")
 
 
 async def answer_whole(request: Request, backend: Backend, owner: str, asked: PredictBody) -> PredictAnswer | Response:
@@ -86,7 +141,3 @@ def prediction_of(stream: Stream, answer: Answer, took_s: float) -> PredictAnswe
 async def disconnect_of(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def refused_text(message: str, kind: str) -> RequestValidationError:
-    return RequestValidationError([{"loc": ("body", "text"), "msg": message, "type": kind}])

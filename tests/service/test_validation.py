@@ -214,7 +214,7 @@ def test_a_query_that_is_wrong_is_422(client: httpx.Client, route: str, query: s
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/predict?text=x"), ("POST", "/predict?x=1"), ("POST", "/predict/default?text=x&x=1"),
+        ("POST", "/predict?text=x&x=1"), ("POST", "/predict?x=1"), ("POST", "/predict/default?text=x&x=1"),
         ("POST", "/predict/default?text="), ("POST", "/predict/default"),
         ("POST", "/predict/default?text=x&temperature=nan"),
         ("GET", "/chat/streams/s1?x=1"), ("GET", "/chat/streams/s1/events?prompt=x"),

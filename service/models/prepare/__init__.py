@@ -12,12 +12,14 @@ from typing import Any
 
 from service.models.child import run_module
 from service.models.errors import PickledWeights, PrepareFailed, UnsupportedModel
-from service.models.layout import ModelKind, has_safetensors, model_files, pickles
+from service.models.layout import ModelKind, has_weights, model_files, pickles
+from service.models.prepare.archive import is_archive, unpack
+from service.models.prepare.table import take_table
 from service.models.progress import Progress
 
 GGUF_MAGIC = b"GGUF"
 WEIGHTS_SUFFIX = ".safetensors"
-WITH_TOKENIZER: tuple[ModelKind, ...] = ("language", "embedding")
+WITH_TOKENIZER: tuple[ModelKind, ...] = ("language", "embedding", "classifier", "tagger")
 QUIET = {
     "TQDM_DISABLE": "1",
     "HF_HUB_OFFLINE": "1",  # everything is on this disk already
@@ -34,9 +36,22 @@ class Facts:
     dtype: str | None = None
 
 
-def prepare(fetched: Path, destination: Path, progress: Progress, kind: ModelKind = "language") -> Facts:
+def prepare(
+    fetched: Path,
+    destination: Path,
+    progress: Progress,
+    kind: ModelKind = "language",
+    *,
+    allow_pickle: bool = False,
+) -> Facts:
     """Fills the new folder `destination`. Raises `PrepareFailed`."""
     destination.mkdir()
+    if fetched.is_file() and is_archive(fetched, kind):
+        progress.step(f"unpacking {fetched.name}")
+        fetched = unpack(fetched, destination.with_name("unpacked"), kind)
+    if kind == "tabular":
+        take_table(fetched, destination, allow_pickle=allow_pickle)
+        return Facts()
     if fetched.is_dir():
         return _take_folder(fetched, destination, progress, kind)
     with fetched.open("rb") as file:
@@ -53,7 +68,7 @@ def prepare(fetched: Path, destination: Path, progress: Progress, kind: ModelKin
 
 def _take_folder(folder: Path, destination: Path, progress: Progress, kind: ModelKind) -> Facts:
     names = sorted(file.relative_to(folder).as_posix() for file in folder.glob("**/*") if file.is_file())
-    _check_names(folder, names)
+    _check_names(folder, names, kind)
     progress.step("linking the files")
     for name in model_files(names, kind):
         (destination / name).parent.mkdir(exist_ok=True)
@@ -64,8 +79,8 @@ def _take_folder(folder: Path, destination: Path, progress: Progress, kind: Mode
     return Facts(dtype=config.get("dtype") or config.get("torch_dtype"))
 
 
-def _check_names(folder: Path, names: list[str]) -> None:
-    if not has_safetensors(names):
+def _check_names(folder: Path, names: list[str], kind: ModelKind) -> None:
+    if not has_weights(names, kind):
         if found := pickles(names):
             raise PickledWeights(
                 f"{folder}: {found[0]} is a pickle, which runs code when it is loaded; convert it to safetensors first"

@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils.tqdm import tqdm
 
 from service.models.errors import FetchFailed, Mismatch, NotAtSource, PickledWeights, SourceUnreachable
-from service.models.layout import has_safetensors, model_files, pickles
+from service.models.layout import has_weights, model_files, pickles
 from service.models.progress import Progress
 from service.models.reference import Reference
 from service.models.sources import Wanted
@@ -69,7 +69,7 @@ class HubSource:
             raise NotAtSource(f"{self.reference}: holds no {missing[0]}; it holds {', '.join(sorted(sizes)[:20])}")
         if wanted.max_bytes is not None and sum(sizes[name] for name in names) > wanted.max_bytes:
             raise Mismatch(f"{self.reference}: {wanted.file} is larger than the {wanted.max_bytes:,} bytes declared")
-        if wanted.file or has_safetensors(names):
+        if wanted.file or has_weights(names, wanted.kind):
             return
         if pickles(sizes):
             raise PickledWeights(

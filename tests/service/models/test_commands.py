@@ -71,6 +71,16 @@ def test_pull_fetches_what_is_served_and_list_shows_it(folder: Path) -> None:
     assert "tinyllama" in rows
 
 
+def test_a_model_without_files_is_ready_as_it_is(folder: Path) -> None:
+    (folder / "models.toml").write_text('[models.sum]\nkind = "linear"\nweights = [1.0, 2.0]\n')
+    assert run(folder, "pull") == (0, "", "")
+    assert run(folder, "pull", "sum") == (0, "sum needs no files\n", "")
+    _, output, _ = run(folder, "list")
+    assert ["sum", "linear", "-", "-", "needs", "no", "files", "-", "-"] in [
+        line.split() for line in output.splitlines()
+    ]
+
+
 def test_a_failure_is_one_line_and_exit_status_1(folder: Path, local_sources: Site) -> None:
     local_sources.answers["/tarballs/folder-1.0.0.tgz"] = Answer(b"", status=503)
     code, output, errors = run(folder, "pull")
@@ -84,7 +94,7 @@ def test_a_failure_is_one_line_and_exit_status_1(folder: Path, local_sources: Si
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["pull", "gpt"], 1, "error: no model is called 'gpt'; there are: default, embeddings, idle, tinyllama"),
+        (["pull", "gpt"], 1, "error: no model is called 'gpt'; there are: default, embeddings, idle, image, linear,"),
         (["pull", "--models", "gone.toml"], 1, "error: gone.toml: no such file"),
         (["push"], 2, "No such command 'push'"),
     ],

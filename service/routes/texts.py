@@ -1,0 +1,72 @@
+"""`POST /classify` and `POST /embed`: texts to labels and to vectors, from JSON or from a query string."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query
+from starlette.responses import Response
+
+from service.routes.asking import TheAsking, one_source, refused, told
+from service.routes.predict_schemas import (
+    ClassifyAnswer,
+    ClassifyBody,
+    ClassifyQuery,
+    EmbedAnswer,
+    EmbedBody,
+    EmbedQuery,
+)
+from streaming.routes import TheOwner
+
+router = APIRouter(tags=["prediction"])
+
+
+@router.post("/classify", response_model=ClassifyAnswer)
+async def classify(
+    asking: TheAsking,
+    owner: TheOwner,
+    query: Annotated[ClassifyQuery, Query()],
+    body: Annotated[ClassifyBody | None, Body()] = None,
+) -> Any:
+    """Chooses a label for a text: one of the model's own, or of any that are given."""
+    where, asked = one_source(query, body), body or query
+    record = asked.model_dump(include={"text", "labels"}, exclude_none=True)
+    refuse_no_text(asked.text, where)
+    model = await asking.one_shot(asked.model_name, "classifier")
+    answered = await asking.answer(model, record, owner, where)
+    output = answered.output
+    return told({"text": asked.text, "category": output["prediction"], "scores": output["scores"]}, model, answered)
+
+
+@router.post("/embed", response_model=EmbedAnswer)
+async def embed(
+    asking: TheAsking,
+    owner: TheOwner,
+    query: Annotated[EmbedQuery, Query()],
+    body: Annotated[EmbedBody | None, Body()] = None,
+) -> Any:
+    """Turns a text into a vector. Texts of like meaning have vectors that are near each other."""
+    return await embedded(asking, owner, query, body)
+
+
+@router.post("/embed-cached", response_model=EmbedAnswer)
+async def embed_cached(
+    asking: TheAsking,
+    owner: TheOwner,
+    query: Annotated[EmbedQuery, Query()],
+    body: Annotated[EmbedBody | None, Body()] = None,
+) -> Any:
+    """The same as `/embed`, which also remembers; for clients that know it under this name."""
+    return await embedded(asking, owner, query, body)
+
+
+async def embedded(asking: TheAsking, owner: str, query: EmbedQuery, body: EmbedBody | None) -> Response:
+    where, asked = one_source(query, body), body or query
+    refuse_no_text(asked.text, where)
+    model = await asking.one_shot(asked.model_name, "embedding")
+    answered = await asking.answer(model, {"text": asked.text}, owner, where)
+    content = {**answered.output, "model_used": model.name, "cached": answered.is_cached}
+    return told(content, model, answered)
+
+
+def refuse_no_text(text: str | None, where: str) -> None:
+    if text is None:
+        raise refused((where, "text"), "Field required", "missing")
