@@ -7,7 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from service.errors import problem
-from service.middleware import REQUEST_ID
+from service.middleware import REQUEST
 
 ASKED = "access-control-request-headers"
 FAMILY = re.compile(r"x-stainless-[a-z0-9-]{1,64}", re.ASCII)  # generated clients add new ones with every version
@@ -30,6 +30,6 @@ class Cors(CORSMiddleware):
 
 
 def refusal(response: Response) -> Response:
-    scope = {"state": {"request_id": REQUEST_ID.get()}}
+    scope = {"state": REQUEST.get()}
     kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
     return problem(scope, response.status_code, f"{bytes(response.body).decode()}.", headers=kept)

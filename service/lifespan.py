@@ -17,6 +17,7 @@ from service.batching import Batches, BatchLimits
 from service.cache import AnswerCache
 from service.documents import make_recognition, open_library, open_search_backend, with_recognition
 from service.drain import Drain
+from service.generation_log import GenerationLog
 from service.grounding import GroundingLimits, LibraryGrounding
 from service.jobs import make_jobs, open_jobs_backend
 from service.metrics import loop_lag
@@ -29,7 +30,7 @@ from service.storage import open_storage
 from streaming.backend import Backend
 from streaming.errors import ShuttingDown
 from streaming.limits import Pace, RequestLimits
-from streaming.log import Observer, Unobserved
+from streaming.log import Observer, Observers, Unobserved
 from streaming.logs.memory import MemoryLog, Waker
 from streaming.predictor import Predictor
 from streaming.reading import ReadingLimits, Readings
@@ -113,7 +114,7 @@ def open_streams(settings: Settings, counted: Metrics) -> Streams:
         finished_log_ttl_s=settings.finished_log_ttl_s,
         finished_logs_max_bytes=int(settings.finished_logs_max_mib * MIB),
     )
-    return Streams(open_log(partial(GenerationObserver, counted)), retention)
+    return Streams(open_log(lambda: Observers(GenerationObserver(counted), GenerationLog())), retention)
 
 
 def open_log(observer: Callable[[], Observer] = Unobserved) -> Callable[[], MemoryLog]:

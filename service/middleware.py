@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -15,7 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import problem
 from uploads.multipart import is_multipart
 
-REQUEST_ID = ContextVar("request_id", default="-")
+NO_REQUEST: Mapping[str, Any] = MappingProxyType({})
+REQUEST = ContextVar("request", default=NO_REQUEST)
+"""The state of the request that is served: its id, and its owner as soon as that is known."""
 
 ALLOWED_HEADERS = (
     "authorization",
@@ -56,6 +60,7 @@ EXPOSED_HEADERS = (
     "x-upload-id",
 )
 PROBES = ("/health", "/livez", "/metrics", "/readyz")  # asked several times a second while a model loads
+OTHER = "other"
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -96,19 +101,51 @@ class RequestId:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _WELL_FORMED.fullmatch(given) else new_request_id()
-        scope.setdefault("state", {})["request_id"] = request_id
-        REQUEST_ID.set(request_id)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        REQUEST.set(state)
         started = time.monotonic()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
-                took_ms = (time.monotonic() - started) * 1000
-                level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
-                _access.log(level, "%s %r %d %.1f ms", scope["method"], scope["path"], message["status"], took_ms)
+                log_access(scope, message["status"], (time.monotonic() - started) * 1000)
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+def log_access(scope: Scope, status: int, took_ms: float) -> None:
+    """By the route's template: a path may hold a file's name."""
+    told = {
+        "method": method_of(scope),
+        "route": route_of(scope),
+        "status": status,
+        "took_ms": round(took_ms, 1),
+        "request_bytes": declared_bytes(scope),
+    }
+    level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
+    _access.log(level, "%s %s %d %.1f ms", told["method"], told["route"], status, took_ms, extra=told)
+
+
+def declared_bytes(scope: Scope) -> int | None:
+    """None for a body without a declared length."""
+    headers = Headers(scope=scope)
+    declared = headers.get("content-length", "")
+    if not declared:
+        return None if "transfer-encoding" in headers else 0
+    return int(declared[:20]) if declared.isdecimal() else None
+
+
+def route_of(scope: Scope) -> str:
+    """`OTHER` for paths without a route of ours, those of the API's description among them."""
+    template = getattr(scope.get("route"), "path", None)
+    return template if isinstance(template, str) else OTHER
+
+
+def method_of(scope: Scope) -> str:
+    method: str = scope["method"]
+    return method if method in METHODS else OTHER
 
 
 class ErrorBoundary:
@@ -131,7 +168,7 @@ class ErrorBoundary:
         try:
             await self._app(scope, receive, watched_send)
         except Exception:  # noqa: BLE001  the outermost handler
-            _failures.exception("%s %r failed", scope["method"], scope["path"])
+            _failures.exception("%s %s failed", method_of(scope), route_of(scope))
             if not has_started:
                 await problem(scope, 500, "The service failed on this request.")(scope, receive, send)
 

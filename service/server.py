@@ -144,7 +144,7 @@ def make_server(app: FastAPI, settings: Settings) -> Server:
 
 def run(settings: Settings, load: Load = load_model) -> int:
     """Serves until a signal; the exit code of the process."""
-    configure_logging(settings.log_level)
+    configure_logging(settings)
     try:
         entries_of(settings)
     except ModelsError as error:

@@ -182,6 +182,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least serious lines to log."
     )
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="How a line looks; auto is text on a terminal and json elsewhere."
+    )
+    log_exception_text: bool = Field(
+        default=False,
+        description="Log also what exceptions say, not only their types and places; it may quote what clients sent.",
+    )
 
     engine: Literal["torch", "echo"] = Field(
         default="torch", description="What runs the models; echo needs none and repeats the prompt."

@@ -23,7 +23,7 @@ _log = logging.getLogger("headwater.worker")
 
 def run(settings: Settings) -> int:
     """Works until a signal; the exit code of the process."""
-    configure_logging(settings.log_level)
+    configure_logging(settings)
     try:
         asyncio.run(work(settings))
     except (ModelsError, StorageUnusable) as error:

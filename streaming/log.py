@@ -27,6 +27,19 @@ class Unobserved:
 UNOBSERVED = Unobserved()
 
 
+class Observers:
+    """Several as one; each is told in turn."""
+
+    __slots__ = ("_observers",)
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def appended(self, event: Event) -> None:
+        for observer in self._observers:
+            observer.appended(event)
+
+
 class Log(Protocol):
     """One writer, any number of readers.
 

@@ -149,7 +149,7 @@ class ServerProcess:
 def server_process(folder: Path, **settings: object) -> Iterator[ServerProcess]:
     """`folder` is where it is started and where its log goes."""
     log = folder / "server.log"
-    chosen = {"engine": "echo", "port": 0, **settings}
+    chosen = {"engine": "echo", "port": 0, "log_format": "text", **settings}
     environment = {f"HEADWATER_{name.upper()}": str(value) for name, value in chosen.items()}
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
     with log.open("wb") as output:

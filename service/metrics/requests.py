@@ -5,9 +5,8 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics.metrics import Metrics
-from service.middleware import METHODS
+from service.middleware import method_of, route_of
 
-OTHER = "other"
 UNANSWERED = "none"
 
 
@@ -32,12 +31,5 @@ class RequestMeter:
             await self._app(scope, receive, watched_send)
         finally:
             route = route_of(scope)
-            method = scope["method"] if scope["method"] in METHODS else OTHER
-            self._metrics.requests.labels(route, method, status).inc()
+            self._metrics.requests.labels(route, method_of(scope), status).inc()
             self._metrics.request_s.labels(route).observe(time.monotonic() - began)
-
-
-def route_of(scope: Scope) -> str:
-    """`OTHER` for paths without a route of ours, those of the API's description among them."""
-    template = getattr(scope.get("route"), "path", None)
-    return template if isinstance(template, str) else OTHER

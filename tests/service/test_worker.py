@@ -1,5 +1,6 @@
 """`headwater worker`: a process of its own on the store of a server that runs no jobs."""
 
+import json
 import os
 import signal
 import subprocess
@@ -75,6 +76,6 @@ def test_a_database_that_cannot_be_used_is_said_in_one_line(tmp_path: Path, wron
     with worker(tmp_path, wrong) as process:
         assert process.wait(WITHIN_S) == 1
     said = (tmp_path / "worker.log").read_text()
-    assert "ERROR headwater.worker" in said.splitlines()[-1]
+    assert json.loads(said.splitlines()[-1])["logger"] == "headwater.worker"
     assert "hidden" not in said
-    assert "Traceback" not in said
+    assert "exception" not in json.loads(said.splitlines()[-1])
