@@ -185,7 +185,8 @@ def test_the_description_names_every_route_and_the_problems(breakable: RunningSe
 
 def test_health_before_anything_else(breakable: RunningServer) -> None:
     answer = httpx.get(f"{breakable.url}/health").json()
-    models = {"default": "ready", "embeddings": "unloaded"}
+    others = dict.fromkeys(("embeddings", "linear", "image", "sentiment"), "unloaded")
+    models = {"default": "ready", **others}
     assert answer == {"status": "healthy", "engine": "FastAPI-ML", "models": models}
     assert httpx.get(f"{breakable.url}/livez").json() == {"status": "alive"}
     assert httpx.get(f"{breakable.url}/readyz").json() == {"status": "ready"}
