@@ -96,7 +96,7 @@ def in_company(engine: TorchEngine, generations: list[Generation]) -> list[str |
     """Join at random moments, leave by themselves or by a cancel. A cancelled one gives None, if what it said fits."""
     choose = random.Random(5)
     renamed = [replace(g, stream_id=f"{g.stream_id}{choose.random()}", owner="company") for g in generations]
-    logs = [WaitableLog() for _ in renamed]
+    logs = [WaitableLog(DEADLINE_S) for _ in renamed]
     cancelled = set()
     for number, (generation, log) in enumerate(zip(renamed, logs, strict=True)):
         engine.submit(generation, log)

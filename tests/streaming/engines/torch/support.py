@@ -32,9 +32,10 @@ EXACT = TorchSettings(dtype="float32", kv_cache_bytes=64 * MIB, max_running=32, 
 class WaitableLog:
     """A `streaming.log.Log` for threads: what was appended, and conditions to wait for inside a deadline."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
         self.events: list[Event] = []
         self._changed = threading.Condition()
+        self._deadline_s = deadline_s
 
     @property
     def last_position(self) -> int:
@@ -56,13 +57,14 @@ class WaitableLog:
     def wait_for(self, kind: type[Event], count: int = 1) -> None:
         with self._changed:
             found = self._changed.wait_for(
-                lambda: sum(isinstance(event, kind) for event in self.events) >= count or self.is_closed, DEADLINE_S
+                lambda: sum(isinstance(event, kind) for event in self.events) >= count or self.is_closed,
+                self._deadline_s,
             )
-        assert found, f"no {kind.__name__} within {DEADLINE_S} s"
+        assert found, f"no {kind.__name__} within {self._deadline_s} s"
 
     def end(self) -> Finished | Failed:
         with self._changed:
-            assert self._changed.wait_for(lambda: self.is_closed, DEADLINE_S), "the generation did not end"
+            assert self._changed.wait_for(lambda: self.is_closed, self._deadline_s), "the generation did not end"
         last = self.events[-1]
         assert isinstance(last, Finished | Failed)
         return last
