@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from service.document_settings import DocumentSettings
 from service.models.config import ModelEntry
 from service.models.fleet import Fleet
-from service.models.identity import served_version
+from service.models.identity import version_without_files
 from service.models.loaders import Load
 from service.models.store import PreparedModel
 from service.predictors.embedder import FleetEmbedder
@@ -75,7 +75,7 @@ def with_recognition(load: Load, sandbox: Sandbox) -> Load:
 
     def load_any(entry: ModelEntry, prepared: PreparedModel | None, settings: Settings) -> Predictor | OneShot:
         if entry.kind == "image" and prepared is None:
-            version = served_version(entry, None)
+            version = version_without_files(entry)
             return TextRecognition(entry.name, version, sandbox, loop, settings.documents.limits)
         return load(entry, prepared, settings)
 

@@ -34,11 +34,9 @@ def _declared(entry: ModelEntry) -> list[str | None]:
     return [f"{sha256} {name}" for name, sha256 in sorted(entry.digests.items())]
 
 
-def served_version(entry: ModelEntry, prepared: str | None) -> str:
-    """What clients see: that of the files, and of what the entry says besides them about how they are used."""
-    if prepared is not None and not entry.said:
-        return prepared
-    text = json.dumps([entry.kind, prepared, entry.said], sort_keys=True)
+def version_without_files(entry: ModelEntry) -> str:
+    """Of a model that is nothing but what its entry says."""
+    text = json.dumps([entry.kind, entry.said], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:VERSION_DIGITS]
 
 

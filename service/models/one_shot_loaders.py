@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from service.models.config import ModelEntry
-from service.models.identity import served_version
+from service.models.identity import version_without_files
 from service.models.kinds import DEFAULT_WEIGHTS
 from service.models.layout import ModelKind
 from service.models.prepare.table import ONNX, PICKLE, SKOPS
@@ -37,7 +37,7 @@ def load_linear(entry: ModelEntry, prepared: PreparedModel | None, settings: Set
     from service.predictors.linear import LinearModel  # noqa: PLC0415  as all of these: only when it is wanted
 
     weights = entry.weights or DEFAULT_WEIGHTS
-    return LinearModel(entry.name, served_version(entry, None), weights, record_limits(settings))
+    return LinearModel(entry.name, version_without_files(entry), weights, record_limits(settings))
 
 
 def load_tabular(entry: ModelEntry, prepared: PreparedModel | None, settings: Settings) -> OneShot:
@@ -58,22 +58,22 @@ def load_tabular(entry: ModelEntry, prepared: PreparedModel | None, settings: Se
 
         allowed = entry.sha256 if entry.allow_pickle else None
         estimator = load_pickle(found.path / PICKLE, entry.name, allowed, entry.features)
-    return TabularModel(entry.name, served_version(entry, found.version), estimator, record_limits(settings))
+    return TabularModel(entry.name, found.version, estimator, record_limits(settings))
 
 
 def load_classifier(entry: ModelEntry, prepared: PreparedModel | None, settings: Settings) -> OneShot:
     found = needed(prepared)
-    version, limits = served_version(entry, found.version), record_limits(settings)
+    limits = record_limits(settings)
     if entry.labels is None:
         from service.predictors.classifier import load_text_classifier  # noqa: PLC0415
 
-        return load_text_classifier(found.path, name=entry.name, version=version, limits=limits)
+        return load_text_classifier(found.path, name=entry.name, version=found.version, limits=limits)
     from service.predictors.zero_shot import load_zero_shot  # noqa: PLC0415
 
     return load_zero_shot(
         found.path,
         name=entry.name,
-        version=version,
+        version=found.version,
         labels=entry.labels,
         descriptions=entry.descriptions or {},
         limits=limits,
@@ -91,8 +91,7 @@ def load_tagger(entry: ModelEntry, prepared: PreparedModel | None, settings: Set
     from service.predictors.tagger import load_tagger as load  # noqa: PLC0415
 
     found = needed(prepared)
-    version = served_version(entry, found.version)
-    return load(found.path, name=entry.name, version=version, limits=record_limits(settings))
+    return load(found.path, name=entry.name, version=found.version, limits=record_limits(settings))
 
 
 def load_image(entry: ModelEntry, prepared: PreparedModel | None, settings: Settings) -> OneShot:
