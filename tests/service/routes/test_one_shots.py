@@ -2,17 +2,28 @@
 
 import base64
 import io
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tests.server import RunningServer
 from tests.service.routes.served import LABELS, serving_all
 
 WITHIN_S = 60.0
+NUMBERS = st.one_of(st.floats(), st.integers(-(10**40), 10**40), st.sampled_from([0, 1e-320, 3.39e38, -3.39e38]))
+TEXTS = st.text(min_size=1, max_size=60)
+TEXT_PATHS = [f"/predict/{name}" for name in ("tone", "any", "parts", "vectors")] + ["/classify", "/embed"]
+ASKED = st.one_of(
+    st.tuples(st.sampled_from(["/predict/wine", "/predict/graph", "/predict"]), st.tuples(NUMBERS, NUMBERS)),
+    st.tuples(st.sampled_from(TEXT_PATHS), TEXTS),
+    st.tuples(st.just("/predict-batch"), st.lists(TEXTS, max_size=4)),
+)
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +225,23 @@ def test_predict_asks_the_model_that_it_names(running: RunningServer) -> None:
     assert house["prediction"] == pytest.approx(5)
     problem = refusal(post(running, "/predict", {"text": "x", "model_name": "tone", "max_tokens": 1}), 422)
     assert problem["errors"][0]["loc"] == ["body", "max_tokens"]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(asked=ASKED)
+def test_whatever_is_asked_is_answered_or_refused(running: RunningServer, asked: tuple[str, Any]) -> None:
+    path, value = asked
+    body: Any = value
+    if isinstance(value, str):
+        body = {"text": value}
+    elif isinstance(value, tuple):
+        body = dict(zip(("feature_1", "feature_2"), value, strict=True))
+    content = json.dumps(body).encode()
+    answer = httpx.post(
+        f"{running.url}{path}", content=content, headers={"Content-Type": "application/json"}, timeout=WITHIN_S
+    )
+    assert answer.status_code in (200, 422), answer.text
+    json.loads(answer.text, parse_constant=pytest.fail)  # no NaN and no Infinity in any answer
 
 
 def test_invocations_answer_records_and_texts(running: RunningServer) -> None:
