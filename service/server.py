@@ -8,10 +8,12 @@ when every generation has its end. A second signal ends the process at once.
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
 from typing import Any, cast
@@ -30,7 +32,8 @@ from service.models.errors import ModelsError
 from service.models.fleet import entries_of
 from service.models.loaders import Load, load_model
 from service.models.thread import LOADER_THREAD
-from service.settings import Settings
+from service.reload import SettingsReload
+from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
 from streaming.responses import CONNECTION_EXTENSION
 
@@ -95,6 +98,9 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._drain = drain
         self._signals = 0
+        self._has_hangup = False
+        self.on_hangup: list[Callable[[], None]] = []
+        """Called on the event loop after a SIGHUP; must not block."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """uvicorn would raise the signal again after its end; not remembering it lets the process exit with 0."""
@@ -105,7 +111,14 @@ class Server(uvicorn.Server):
             watchdog.daemon = True
             watchdog.start()
 
+    def handle_hangup(self, sig: int, frame: FrameType | None) -> None:
+        self._has_hangup = True
+
     async def on_tick(self, counter: int) -> bool:
+        if self._has_hangup:
+            self._has_hangup = False
+            for call in self.on_hangup:
+                call()
         if self._signals and not self._drain.is_started:
             _log.info("draining: no new work, running answers may finish")
             self._drain.start()
@@ -142,8 +155,8 @@ def make_server(app: FastAPI, settings: Settings) -> Server:
     return Server(config, app.state.drain)
 
 
-def run(settings: Settings, load: Load = load_model) -> int:
-    """Serves until a signal; the exit code of the process."""
+def run(settings: Settings, load: Load = load_model, reread: Callable[[], Settings] = load_settings) -> int:
+    """Serves until a signal; the exit code of the process. `reread` is asked for the settings at each SIGHUP."""
     configure_logging(settings)
     try:
         entries_of(settings)
@@ -152,6 +165,8 @@ def run(settings: Settings, load: Load = load_model) -> int:
         return 1
     AppStatus.enable_automatic_graceful_drain = False
     server = make_server(create_app(settings, load), settings)
+    server.on_hangup.append(SettingsReload(settings, reread))
+    signal.signal(signal.SIGHUP, server.handle_hangup)
     server.run()
     if server.force_exit or any(thread.name == LOADER_THREAD for thread in threading.enumerate()):
         leave_at_once(1 if server.force_exit else 0)

@@ -1,6 +1,7 @@
 """`headwater serve`: read the settings, fetch what is missing if asked to, then serve until told to leave."""
 
 import socket
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -40,8 +41,9 @@ def serve(
     """Serve the models over HTTP until Ctrl-C or SIGTERM, which let running answers finish."""
     from service.settings import SettingsError, load_settings
 
+    reread = partial(load_settings, host=host, port=port, models=models, engine=engine)
     try:
-        settings = load_settings(host=host, port=port, models=models, engine=engine)
+        settings = reread()
     except SettingsError as error:
         fail(error.message, WRONGLY_ASKED)
     settings = settings.model_copy(update={"port": free_port(settings)})
@@ -52,7 +54,7 @@ def serve(
     from service.server import run
 
     with announced(settings) as load:
-        code = run(settings, load)
+        code = run(settings, load, reread)
     raise typer.Exit(code)
 
 

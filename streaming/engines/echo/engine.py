@@ -104,7 +104,7 @@ class EchoEngine:
             run_now = self._running.get(stream_id)
             if run_now is not None:
                 run_now.is_cancelled = True
-                self._schedule(run_now, 0.0)
+                self._schedule(run_now, time.monotonic())
                 self._changed.notify_all()
 
     def close(self, grace_s: float) -> None:
@@ -152,10 +152,10 @@ class EchoEngine:
 
     def _work(self) -> None:
         while (due := self._take_due()) is not None:
-            for run in due:
-                self._step(run)
+            for due_at, run in due:
+                self._step(run, due_at)
 
-    def _take_due(self) -> list[Run] | None:
+    def _take_due(self) -> list[tuple[float, Run]] | None:
         """Waits for the next step; None when the engine is closed and everything has its end."""
         with self._changed:
             while self._state in ("ready", "draining"):
@@ -163,14 +163,16 @@ class EchoEngine:
                 now = time.monotonic()
                 due = []
                 while self._due and self._due[0][0] <= now:
-                    due.append(heapq.heappop(self._due)[2])
+                    due_at, _, run = heapq.heappop(self._due)
+                    due.append((due_at, run))
                 if due:
                     return due
                 self.heart.rest()
                 self._changed.wait(self._due[0][0] - now if self._due else None)
             return None
 
-    def _step(self, run: Run) -> None:
+    def _step(self, run: Run, due_at: float) -> None:
+        """The next one is due by the clock and not by when this one was made: a rate is kept, and lateness made up."""
         if run.is_over:
             return
         if self._speed.may_break:
@@ -184,7 +186,7 @@ class EchoEngine:
             if run.is_over:
                 self._free(run)
             elif pause_s is not None:
-                self._schedule(run, pause_s)
+                self._schedule(run, due_at + pause_s)
 
     def _break_if_scripted(self, run: Run) -> None:
         if run.produced == run.script.crash_at:
@@ -206,11 +208,11 @@ class EchoEngine:
     def _start(self, run: Run) -> None:
         run.admitted_at = time.monotonic()
         self._running[run.generation.stream_id] = run
-        self._schedule(run, 0.0)
+        self._schedule(run, run.admitted_at)
         self._changed.notify_all()
 
-    def _schedule(self, run: Run, pause_s: float) -> None:
-        heapq.heappush(self._due, (time.monotonic() + pause_s, next(self._ties), run))
+    def _schedule(self, run: Run, due_at: float) -> None:
+        heapq.heappush(self._due, (due_at, next(self._ties), run))
 
     def _free(self, run: Run) -> None:
         del self._running[run.generation.stream_id]
