@@ -73,10 +73,10 @@ $(VENV)/.service: $(LOCKED) | $(BIN)/python
 
 $(VENV)/.test: $(LOCKED) | $(BIN)/python
 	@echo "Installing Headwater and its test tools into $(VENV)"
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test,otel]'
 	@touch $@ $(VENV)/.service
 
 $(VENV)/.develop: $(LOCKED) | $(BIN)/python
 	@echo "Installing Headwater and its development tools into $(VENV)"
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test,e2e,lint]'
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test,otel,e2e,lint]'
 	@touch $@ $(VENV)/.service $(VENV)/.test

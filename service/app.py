@@ -1,6 +1,7 @@
 """`create_app`: the ASGI application, put together from settings. No I/O here, and nothing global."""
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
@@ -40,26 +41,31 @@ from streaming import routes as streaming_routes
 from uploads import job_routes, process_routes, search_routes, tus_routes
 from uploads import routes as uploads_routes
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
 DESCRIPTION = "A language model behind a plain EventSource. `docs/wire.md` says what stands in a stream."
 REFUSALS = errors.documented(400, 401, 403, 404, 406, 413, 415, 422, 500, 503)
 
 FILE_REFUSALS = errors.documented(400, 401, 403, 404, 408, 413, 415, 422, 500, 503, 507)
 
 
-def create_app(settings: Settings, load: Load = load_model) -> FastAPI:
+def create_app(settings: Settings, load: Load = load_model, tracer: "Tracer | None" = None) -> FastAPI:
     """`load` opens the model of an entry of the list of models; it runs in a thread and may take its time."""
     counted = Metrics()
+    tracer = tracer or tracer_of(settings)
     app = DescribedApp(
         title="Headwater",
         version=version_of_service(),
         description=DESCRIPTION,
         lifespan=lifespan,
-        middleware=middleware(settings, counted),
+        middleware=middleware(settings, counted, tracer),
         redirect_slashes=False,  # it would send clients to the address that their Host header names
     )
     app.state.settings = settings
     app.state.load = load
     app.state.metrics = counted
+    app.state.tracer = tracer
     app.state.drain = Drain()
     app.state.page = read_page()
     app.state.policies = policies(settings)
@@ -103,7 +109,24 @@ def policies(settings: Settings) -> dict[str, Policy]:
     return {**POLICIES, "GET /metrics": PUBLIC} if settings.access.metrics_public else dict(POLICIES)
 
 
-def middleware(settings: Settings, counted: Metrics) -> list[Middleware]:
+def tracer_of(settings: Settings) -> "Tracer | None":
+    """Raises `ImportError` when traces are wanted without the extra."""
+    if settings.traces == "off":
+        return None
+    from service.tracing import otlp_tracer  # noqa: PLC0415  an extra, which costs nothing while it is off
+
+    return otlp_tracer(version_of_service())
+
+
+def tracing(tracer: "Tracer | None") -> list[Middleware]:
+    if tracer is None:
+        return []
+    from service.tracing import TraceRequests  # noqa: PLC0415  as above
+
+    return [Middleware(TraceRequests, tracer=tracer)]
+
+
+def middleware(settings: Settings, counted: Metrics, tracer: "Tracer | None") -> list[Middleware]:
     """The outermost first: the count of all, an id for each, CORS headers also on a failure, the failure, who asks, the
     body.
 
@@ -113,6 +136,7 @@ def middleware(settings: Settings, counted: Metrics) -> list[Middleware]:
         Middleware(PlainStart, told=(StorageUnusable, CannotOpen)),
         Middleware(RequestMeter, metrics=counted),
         Middleware(RequestId),
+        *tracing(tracer),
         Middleware(
             Cors,
             allow_origins=settings.cors_origins,

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from fastapi import FastAPI
 
@@ -43,6 +43,9 @@ from uploads.search_routes import SearchBackend
 from uploads.uploads import Uploads
 from uploads.worker import Worker
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
 
 class State(TypedDict):
     """What every request finds in `request.state`."""
@@ -64,7 +67,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     fleet = Fleet(settings, entries_of(settings), with_recognition(app.state.load, recognition))
     fleet.start()
     await asyncio.sleep(0)  # the first model is on its way before anything else is imported
-    streams = open_streams(settings, counted)
+    streams = open_streams(settings, observers_of(counted, app.state.tracer))
     async with (
         open_storage(settings, UploadObserver(counted)) as storage,
         open_library(settings, storage, fleet, recognition) as library,
@@ -107,14 +110,23 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             await answers.close(grace_s=0)
 
 
-def open_streams(settings: Settings, counted: Metrics) -> Streams:
+def observers_of(counted: Metrics, tracer: "Tracer | None") -> Callable[[], Observer]:
+    """Of each generation that somebody asks for: counted, written down, and traced where that is on."""
+    if tracer is None:
+        return lambda: Observers(GenerationObserver(counted), GenerationLog())
+    from service.tracing import GenerationSpans  # noqa: PLC0415  an extra, which costs nothing while it is off
+
+    return lambda: Observers(GenerationObserver(counted), GenerationLog(), GenerationSpans(tracer))
+
+
+def open_streams(settings: Settings, observer: Callable[[], Observer]) -> Streams:
     retention = Retention(
         first_reader_grace_s=settings.first_reader_grace_s,
         ticket_ttl_s=settings.ticket_ttl_s,
         finished_log_ttl_s=settings.finished_log_ttl_s,
         finished_logs_max_bytes=int(settings.finished_logs_max_mib * MIB),
     )
-    return Streams(open_log(lambda: Observers(GenerationObserver(counted), GenerationLog())), retention)
+    return Streams(open_log(observer), retention)
 
 
 def open_log(observer: Callable[[], Observer] = Unobserved) -> Callable[[], MemoryLog]:

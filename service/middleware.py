@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import problem
+from service.server_timing import server_timing
 from uploads.multipart import is_multipart
 
 NO_REQUEST: Mapping[str, Any] = MappingProxyType({})
@@ -109,7 +110,9 @@ class RequestId:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
-                log_access(scope, message["status"], (time.monotonic() - started) * 1000)
+                took_ms = (time.monotonic() - started) * 1000
+                MutableHeaders(scope=message)["Server-Timing"] = server_timing(state, took_ms)
+                log_access(scope, message["status"], took_ms)
             await send(message)
 
         await self._app(scope, receive, send_with_id)

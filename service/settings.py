@@ -189,6 +189,10 @@ class Settings(BaseSettings):
         default=False,
         description="Log also what exceptions say, not only their types and places; it may quote what clients sent.",
     )
+    traces: Literal["off", "otlp"] = Field(
+        default="off",
+        description="Send traces to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra `headwater[otel]`.",
+    )
 
     engine: Literal["torch", "echo"] = Field(
         default="torch", description="What runs the models; echo needs none and repeats the prompt."

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from service.routes.asking import Asking, TheAsking, checked, one_source, refused, told
 from service.routes.predict_docs import NAMED_BODY, PREDICT_BODY
 from service.routes.predict_schemas import FeaturesAnswer, OneShotAnswer, TextQuery
+from service.server_timing import TIMINGS
 from streaming.backend import Backend
 from streaming.collect import Answer, collect_unless
 from streaming.encode import usage_payload
@@ -122,6 +123,7 @@ async def answer_whole(request: Request, backend: Backend, owner: str, asked: Pr
         answer = await collect_unless(stream.log, disconnect_of(request))
     if answer is None:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
+    setattr(request.state, TIMINGS, answer.finished.timings)
     return prediction_of(stream, answer, time.monotonic() - started)
 
 
