@@ -14,8 +14,9 @@ from service.access.policies import POLICIES, PUBLIC, Policy
 from service.access.rules import Rules
 from service.auth import authenticate
 from service.body import refuse_other_than_json
-from service.cors import Cors
+from service.border import Border
 from service.drain import Drain
+from service.hosts import Hosts
 from service.lifespan import lifespan
 from service.linger import Linger
 from service.metrics.metrics import Metrics
@@ -32,7 +33,11 @@ from service.middleware import (
 )
 from service.models.loaders import Load, load_model
 from service.openapi import DescribedApp
+from service.origins import Origins
 from service.page import read_page
+from service.pages import reference
+from service.preflight import Preflight
+from service.proxies import BehindProxies, Proxies
 from service.query import refuse_broken_query
 from service.routes import batch, chat_files, image, invocations, login, metrics, page, predict, texts
 from service.settings import Settings
@@ -60,6 +65,8 @@ def create_app(settings: Settings, load: Load = load_model, tracer: "Tracer | No
         description=DESCRIPTION,
         lifespan=lifespan,
         middleware=middleware(settings, counted, tracer),
+        docs_url=None,  # `service.pages.reference` has pages that need no other host
+        redoc_url=None,
         redirect_slashes=False,  # it would send clients to the address that their Host header names
     )
     app.state.settings = settings
@@ -103,6 +110,7 @@ def include_routers(app: FastAPI) -> None:
     app.include_router(invocations.ping_router)
     app.include_router(metrics.router)
     app.include_router(page.router)
+    app.include_router(reference.router)
 
 
 def policies(settings: Settings) -> dict[str, Policy]:
@@ -127,23 +135,31 @@ def tracing(tracer: "Tracer | None") -> list[Middleware]:
 
 
 def middleware(settings: Settings, counted: Metrics, tracer: "Tracer | None") -> list[Middleware]:
-    """The outermost first: the count of all, an id for each, CORS headers also on a failure, the failure, who asks, the
-    body.
+    """The outermost first: the count of all, an id for each, what browsers may do, failures, who asks, the body.
 
-    A refusal lingers until the client has read it.
+    Headers for browsers are on a failure, too. A refusal lingers until the client has read it.
     """
+    origins = Origins(settings.cors_origins)
+    preflight = Preflight(
+        origins,
+        allow_credentials=settings.cors_credentials,
+        allow_methods=METHODS,
+        allow_headers=ALLOWED_HEADERS,
+        expose_headers=EXPOSED_HEADERS,
+    )
+    proxies = [Middleware(BehindProxies, proxies=Proxies(settings.trusted_proxies))] if settings.trusted_proxies else []
     return [
         Middleware(PlainStart, told=(StorageUnusable, CannotOpen)),
+        *proxies,
         Middleware(RequestMeter, metrics=counted),
         Middleware(RequestId),
         *tracing(tracer),
         Middleware(
-            Cors,
-            allow_origins=settings.cors_origins,
-            allow_credentials=settings.cors_credentials,
-            allow_methods=METHODS,
-            allow_headers=ALLOWED_HEADERS,
-            expose_headers=EXPOSED_HEADERS,
+            Border,
+            hosts=Hosts(settings.allowed_hosts, settings.host),
+            origins=origins,
+            preflight=preflight,
+            policies=reference.POLICIES,
         ),
         Middleware(Linger),
         Middleware(ErrorBoundary),

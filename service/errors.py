@@ -119,10 +119,18 @@ CODES = {
     404: "not_found",
     405: "method_not_allowed",
     413: "body_too_large",
+    414: "uri_too_long",
     415: "unsupported_media_type",
     416: "range_not_satisfiable",
     422: "invalid_request",
+    431: "headers_too_large",
     500: "internal_error",
+}
+BORDER_CODES = {  # what is refused before a route is looked for
+    "host_not_allowed": 400,
+    "origin_not_allowed": 403,
+    "head_stalled": 408,
+    "too_many_connections": 503,
 }
 
 

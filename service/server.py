@@ -1,4 +1,4 @@
-"""The server process: uvicorn, with a drain before its own shutdown and a way to end one connection.
+"""The server process: uvicorn, with a drain before its own shutdown and connections that are bounded.
 
 uvicorn closes its listeners at SIGTERM and runs the lifespan's end only after the last connection; sse-starlette
 then cuts all streams. Here SIGTERM starts the drain instead, the server keeps answering, and uvicorn shuts down
@@ -9,8 +9,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,13 +19,10 @@ from typing import Any, cast
 import uvicorn
 from fastapi import FastAPI
 from sse_starlette.sse import AppStatus
-from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.app import create_app
+from service.connection import Connection, ConnectionLimits
 from service.drain import Drain
-from service.errors import problem
-from service.middleware import new_request_id
 from service.models.errors import ModelsError
 from service.models.fleet import entries_of
 from service.models.loaders import Load, load_model
@@ -35,62 +30,10 @@ from service.models.thread import LOADER_THREAD
 from service.reload import SettingsReload
 from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
-from streaming.responses import CONNECTION_EXTENSION
 
 FLUSH_TIMEOUT_S = 5.0  # for readers to take the last events after the drain
 HARD_EXIT_S = 0.7  # after the second signal
-WRITE_BUFFER_BYTES = 32 * 1024  # unsent bytes for a slow reader, here and in the kernel each; then its stream waits
 _log = logging.getLogger("headwater.server")
-
-
-class Connection(HttpToolsProtocol):
-    """Gives the application its transport's `close` and `abort`, keeps little for slow readers and drops stuck ones."""
-
-    def __init__(self, *args: Any, stuck_after_s: float, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._stuck_after_s = stuck_after_s
-        self.access_log = False  # it writes query strings, and asks global logging state whether to
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        connected = transport.get_extra_info("socket")
-        if connected is not None and sys.platform == "linux":
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, WRITE_BUFFER_BYTES)
-            # also ends a connection whose answer is complete, but whose last bytes nobody takes
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stuck_after_s * 1000))
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope["extensions"] = {CONNECTION_EXTENSION: self.transport}  # type: ignore[dict-item]  # ours
-
-    def on_headers_complete(self) -> None:
-        before = self.cycle
-        super().on_headers_complete()
-        if self.cycle is not before and self.scope["http_version"] == "1.0":
-            send_unchunked(self.cycle)
-
-    def send_400_response(self, msg: str) -> None:
-        """What cannot be read as HTTP has no scope to answer in; the answer looks like every other error."""
-        request_id = new_request_id()
-        headers = {"Connection": "close", "X-Request-ID": request_id}
-        answer = problem({"state": {"request_id": request_id}}, 400, msg, headers=headers)
-        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *answer.raw_headers)]
-        self.transport.write(b"".join([STATUS_LINE[400], *lines, b"\r\n", answer.body]))
-        self.transport.close()
-
-
-def send_unchunked(cycle: RequestResponseCycle) -> None:
-    """HTTP/1.0 knows no chunks, though uvicorn sends them: a body without a length ends with its connection."""
-    send = cycle.send
-    cycle.chunked_encoding = False
-
-    async def send_plain(message: ASGISendEvent) -> None:
-        if message["type"] == "http.response.body":
-            cycle.expected_content_length = len(message.get("body", b""))
-        await send(message)
-
-    cycle.send = send_plain  # type: ignore[method-assign]  # a cycle is made inside uvicorn, without a say in its class
 
 
 class Server(uvicorn.Server):
@@ -144,8 +87,10 @@ def make_server(app: FastAPI, settings: Settings) -> Server:
         app,
         host=settings.host,
         port=settings.port,
-        http=cast(Any, partial(Connection, stuck_after_s=settings.send_timeout_s)),
+        http=cast(Any, partial(Connection, limits=connection_limits(settings))),
         ws="none",
+        timeout_keep_alive=settings.edge.keep_alive_s,
+        proxy_headers=False,  # it believes every process of this machine; see `service.proxies`
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -153,6 +98,19 @@ def make_server(app: FastAPI, settings: Settings) -> Server:
         timeout_graceful_shutdown=1,
     )
     return Server(config, app.state.drain)
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    edge = settings.edge
+    return ConnectionLimits(
+        max_connections=edge.max_connections,
+        max_head_bytes=edge.max_head_bytes,
+        max_headers=edge.max_headers,
+        head_timeout_s=edge.head_timeout_s,
+        body_timeout_s=edge.body_timeout_s,
+        body_min_bytes=edge.body_min_bytes,
+        stuck_after_s=settings.send_timeout_s,
+    )
 
 
 def run(settings: Settings, load: Load = load_model, reread: Callable[[], Settings] = load_settings) -> int:

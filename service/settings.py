@@ -2,16 +2,14 @@
 
 import difflib
 import ipaddress
-import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -19,6 +17,8 @@ from pydantic_settings import (
 
 from service.access.settings import AccessSettings
 from service.document_settings import DocumentSettings
+from service.edge_settings import EdgeSettings, Names
+from service.origins import is_origin
 from service.prediction_settings import PredictionSettings
 
 PREFIX = "HEADWATER_"
@@ -36,21 +36,9 @@ class SettingsError(Exception):
         self.message = message
 
 
-def as_origins(value: Any) -> Any:
-    """A JSON list or a comma-separated one."""
-    if not isinstance(value, str):
-        return value
-    if value.strip().startswith("["):
-        return json.loads(value)
-    return [one.strip() for one in value.split(",") if one.strip()]
-
-
 def default_models_dir() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache) / "headwater" / "models"
-
-
-Origins: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(as_origins)]
 
 
 class EchoSettings(BaseModel):
@@ -174,9 +162,19 @@ class Settings(BaseSettings):
     allow_anonymous_network: bool = Field(
         default=False, description="Listen beyond this machine although there is no key and anyone may use the service."
     )
-    cors_origins: Origins = Field(
+    allowed_hosts: Names = Field(
+        default=(),
+        description="Names in the Host header that are answered besides this machine's own: `api.example.com`, "
+        "`*.example.com`, or `*` for every name.",
+    )
+    trusted_proxies: Names = Field(
+        default=(),
+        description="Addresses and networks of the proxies in front, such as `10.0.0.7,10.1.0.0/16`. Only what these "
+        "add to X-Forwarded-For is believed.",
+    )
+    cors_origins: Names = Field(
         default=("http://localhost:3000", "http://localhost:5173"),
-        description="Origins whose pages may call the service: comma-separated or a JSON list.",
+        description="Origins whose pages may call the service: comma-separated or a JSON list; `null` only if listed.",
     )
     cors_credentials: bool = Field(default=True, description="Whether those pages may send cookies and access headers.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -293,6 +291,7 @@ class Settings(BaseSettings):
     predictions: PredictionSettings = Field(
         default_factory=PredictionSettings, description="Predictions of models other than language models."
     )
+    edge: EdgeSettings = Field(default_factory=EdgeSettings, description="Connections and the heads of requests.")
     file_chat: FileChatSettings = Field(default_factory=FileChatSettings, description="Answers from files.")
 
     max_body_bytes: int = Field(default=MIB, ge=1024, description="The largest JSON body.")
@@ -330,6 +329,21 @@ class Settings(BaseSettings):
                 "cors_origins * lets every page act for its visitor: list the origins, or set cors_credentials=false"
             )
         return self
+
+    @field_validator("cors_origins")
+    @classmethod
+    def are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for one in origins:
+            if not is_origin(one):
+                raise ValueError(f"{one} is no origin: write scheme, name and port, as in https://app.example.com:8443")
+        return origins
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for one in proxies:
+            ipaddress.ip_network(one)  # its own words name what is wrong
+        return proxies
 
     @classmethod
     def settings_customise_sources(
@@ -415,12 +429,3 @@ def first_problem(error: ValidationError, named: Callable[[str], str] = variable
         return f"{named(path)} is no setting{suggestion(named(path), map(named, setting_paths(Settings)))}"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{named(path)}: {message}" if path else message
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

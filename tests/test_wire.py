@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from service.app import create_app
-from service.errors import CODES, STATUSES
+from service.errors import BORDER_CODES, CODES, STATUSES
 from service.settings import Settings, setting_paths
 from streaming import encode
 from streaming.events import Citation, Delta, Event, Failed, Finished, Progress, Queued, Started, Timings, Usage
@@ -115,7 +115,7 @@ def test_the_codes_are_those_of_the_errors() -> None:
     said = {row[0].strip("`"): int(row[1]) for row in rows("## Codes")}
     domain = {kind.code: status for kind, status in STATUSES.items()}
     edge = {code: status for status, code in CODES.items()}
-    assert said == {**domain, **edge, **READINESS}
+    assert said == {**domain, **edge, **BORDER_CODES, **READINESS}
 
 
 def test_every_setting_on_the_page_exists() -> None:

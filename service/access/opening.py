@@ -8,7 +8,8 @@ from service.access.access import Access
 from service.access.ring import Ring
 from service.access.store import AccessStore
 from service.access.tokens import InvalidJwks, Tokens, read_jwks
-from service.settings import Settings, is_loopback
+from service.hosts import is_loopback
+from service.settings import Settings
 
 
 class CannotOpen(Exception):

@@ -35,7 +35,7 @@ POLICIES: Mapping[str, Policy] = {
     "GET /readyz": PUBLIC,
     "GET /health": PUBLIC,
     "GET /docs": PUBLIC,
-    "GET /docs/oauth2-redirect": PUBLIC,
+    "GET /docs/assets/{name}": PUBLIC,
     "GET /redoc": PUBLIC,
     "GET /openapi.json": PUBLIC,
     "GET /metrics": METRICS,

@@ -1,0 +1,1 @@
+"""Pages for people. They need nothing from other hosts, and their policies let them ask for nothing there."""
