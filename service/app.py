@@ -67,6 +67,7 @@ def create_app(settings: Settings, load: Load = load_model, tracer: "Tracer | No
         middleware=middleware(settings, counted, tracer),
         docs_url=None,  # `service.pages.reference` has pages that need no other host
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it asks the environment at each request
         redirect_slashes=False,  # it would send clients to the address that their Host header names
     )
     app.state.settings = settings
@@ -85,6 +86,8 @@ def create_app(settings: Settings, load: Load = load_model, tracer: "Tracer | No
 def include_routers(app: FastAPI) -> None:
     """Routes are compared with a request one after the other, for microseconds each: the most asked for come first."""
     guards = [Depends(authenticate), Depends(refuse_broken_query)]
+    json_guards = [*guards, Depends(refuse_other_than_json)]
+    predict.add_predict(app.router, dependencies=json_guards, responses=REFUSALS)
     app.router.add_api_route(
         chat_files.FORM_PATH,
         chat_files.stream_of_form,
@@ -95,8 +98,8 @@ def include_routers(app: FastAPI) -> None:
         route_class_override=chat_files.FormRoute,
     )
     for router in (predict.router, batch.router, texts.router, streaming_routes.router, search_routes.router):
-        app.include_router(router, dependencies=[*guards, Depends(refuse_other_than_json)], responses=REFUSALS)
-    app.include_router(invocations.router, dependencies=[*guards, Depends(refuse_other_than_json)])
+        app.include_router(router, dependencies=json_guards, responses=REFUSALS)
+    app.include_router(invocations.router, dependencies=json_guards)
     for router in (
         uploads_routes.router,
         tus_routes.router,

@@ -4,6 +4,7 @@ The engine that also streams is cancelled when nobody waits for its answer any m
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from service.routes.asking import Asking, TheAsking, checked, one_source, refused, told
 from service.routes.predict_docs import NAMED_BODY, PREDICT_BODY
 from service.routes.predict_schemas import FeaturesAnswer, OneShotAnswer, TextQuery
+from service.routes.short_way import short_way
 from service.server_timing import TIMINGS
 from streaming.backend import Backend
 from streaming.collect import Answer, collect_unless
@@ -34,7 +36,6 @@ CLIENT_CLOSED_REQUEST = 499  # never sent: there is nobody to send it to
 router = APIRouter(tags=["prediction"])
 
 
-@router.post("/predict", response_model=PredictAnswer | FeaturesAnswer | OneShotAnswer, openapi_extra=PREDICT_BODY)
 async def predict(
     *,
     request: Request,
@@ -55,6 +56,34 @@ async def predict(
     if (name := model_of_features(asking, body)) is not None:
         return await answer_features(asking, name, body, owner)
     return await answer_whole(request, backend, owner, checked(PredictBody, body))
+
+
+async def answer_features(asking: Asking, name: str, body: Any, owner: str) -> Response:
+    """Bare, as those know it who had such a service before; the headers name the model."""
+    model = await asking.any_one_shot(name)
+    answered = await asking.answer(model, body, owner, "body")
+    return told(answered.output, model, answered)
+
+
+async def answer_plain_features(asking: Asking, owner: str, record: Mapping[str, Any]) -> Response | None:
+    if "features" not in record or not record.keys().isdisjoint(("text", "model_name")):
+        return None
+    name = asking.first_of("linear")
+    return None if name is None else await answer_features(asking, name, record, owner)
+
+
+def add_predict(router: APIRouter, **given: Any) -> None:
+    """`given` as for any route. It stands in the application itself: an included router looks twice at a request."""
+    router.add_api_route(
+        "/predict",
+        predict,
+        methods=["POST"],
+        tags=["prediction"],
+        response_model=PredictAnswer | FeaturesAnswer | OneShotAnswer,
+        openapi_extra=PREDICT_BODY,
+        route_class_override=short_way(answer_plain_features),
+        **given,
+    )
 
 
 @router.post("/predict/{model_name}", response_model=PredictAnswer | OneShotAnswer, openapi_extra=NAMED_BODY)
@@ -99,13 +128,6 @@ def model_of_features(asking: Asking, body: Any) -> str | None:
     if not isinstance(body, dict) or "text" in body:
         return None
     return asking.first_of("linear" if "features" in body else "tabular")
-
-
-async def answer_features(asking: Asking, name: str, body: Any, owner: str) -> Response:
-    """Bare, as those know it who had such a service before; the headers name the model."""
-    model = await asking.any_one_shot(name)
-    answered = await asking.answer(model, body, owner, "body")
-    return told(answered.output, model, answered)
 
 
 def refuse_no_text(asked: PredictQuery, where: str) -> None:

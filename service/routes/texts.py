@@ -1,11 +1,13 @@
 """`POST /classify` and `POST /embed`: texts to labels and to vectors, from JSON or from a query string."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query
+from pydantic import ValidationError
 from starlette.responses import Response
 
-from service.routes.asking import TheAsking, one_source, refused, told
+from service.routes.asking import Asking, TheAsking, one_source, refused, told
 from service.routes.predict_schemas import (
     ClassifyAnswer,
     ClassifyBody,
@@ -14,8 +16,10 @@ from service.routes.predict_schemas import (
     EmbedBody,
     EmbedQuery,
 )
+from service.routes.short_way import short_way
 from streaming.routes import TheOwner
 
+NO_QUERY = EmbedQuery()
 router = APIRouter(tags=["prediction"])
 
 
@@ -36,7 +40,6 @@ async def classify(
     return told({"text": asked.text, "category": output["prediction"], "scores": output["scores"]}, model, answered)
 
 
-@router.post("/embed", response_model=EmbedAnswer)
 async def embed(
     asking: TheAsking,
     owner: TheOwner,
@@ -47,7 +50,6 @@ async def embed(
     return await embedded(asking, owner, query, body)
 
 
-@router.post("/embed-cached", response_model=EmbedAnswer)
 async def embed_cached(
     asking: TheAsking,
     owner: TheOwner,
@@ -58,13 +60,26 @@ async def embed_cached(
     return await embedded(asking, owner, query, body)
 
 
-async def embedded(asking: TheAsking, owner: str, query: EmbedQuery, body: EmbedBody | None) -> Response:
+async def embedded(asking: Asking, owner: str, query: EmbedQuery, body: EmbedBody | None) -> Response:
     where, asked = one_source(query, body), body or query
     refuse_no_text(asked.text, where)
     model = await asking.one_shot(asked.model_name, "embedding")
     answered = await asking.answer(model, {"text": asked.text}, owner, where)
     content = {**answered.output, "model_used": model.name, "cached": answered.is_cached}
     return told(content, model, answered)
+
+
+async def embed_plain(asking: Asking, owner: str, record: Mapping[str, Any]) -> Response | None:
+    try:
+        body = EmbedBody.model_validate(record)
+    except ValidationError:
+        return None
+    return await embedded(asking, owner, NO_QUERY, body)
+
+
+for path, route in (("/embed", embed), ("/embed-cached", embed_cached)):
+    way = short_way(embed_plain)
+    router.add_api_route(path, route, methods=["POST"], response_model=EmbedAnswer, route_class_override=way)
 
 
 def refuse_no_text(text: str | None, where: str) -> None:
