@@ -23,16 +23,20 @@ from service.batching import Batches, BatchLimits
 from service.cache import AnswerCache
 from service.metrics.metrics import Metrics
 from service.models.registry import LoadedLanguage, LoadedOneShot, Model, Registry
+from service.predictors.classifier import load_text_classifier
 from service.predictors.embedding import load_embedding
+from service.predictors.limits import RecordLimits
 from service.predictors.linear import LinearModel
 from service.predictors.predictor import OneShot, Output, Record
 from service.predictors.sklearn_estimator import load_skops
 from service.predictors.tabular import TabularModel
+from service.predictors.tagger import load_tagger
 from streaming.collect import collect
 from streaming.engines.echo import EchoEngine, EchoPredictor, EchoSpeed
 from streaming.logs.memory import MemoryLog, Waker
 from streaming.predictor import Message, TextRequest
 from tests.service.predictors.tiny_encoder import write_encoder
+from tests.service.predictors.tiny_texts import write_tagger, write_text_classifier
 
 THREADS = COROUTINES = 64
 QUESTIONS = 16  # of each of them
@@ -71,6 +75,20 @@ def embedding(version: str, folder: Path) -> OneShot:
     return load_embedding(place, name="embedding", version=version)
 
 
+def classifier(version: str, folder: Path) -> OneShot:
+    """The versions name their labels in another order."""
+    labels = ("bad", "fair", "good") if version == "1" else ("good", "fair", "bad")
+    written = write_text_classifier(folder / f"classifier-{version}", labels)
+    return load_text_classifier(written, name="classifier", version=version, limits=RecordLimits())
+
+
+def tagger(version: str, folder: Path) -> OneShot:
+    """The versions know other words."""
+    words = ("pump", "seal") if version == "1" else ("valve", "price")
+    written = write_tagger(folder / f"tagger-{version}", dict.fromkeys(words, "B-PART"), ["O", "B-PART"])
+    return load_tagger(written, name="tagger", version=version, limits=RecordLimits())
+
+
 @dataclass(frozen=True)
 class Kind:
     """One model in two versions, and what is asked of it."""
@@ -106,6 +124,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> list[Kind]:
         kind_of(tabular(DecisionTreeClassifier()), folder, [{"features": one} for one in numbers(2)]),
         kind_of(tabular(LogisticRegression()), folder, [{"features": one} for one in numbers(2)]),
         kind_of(embedding, folder, texts),
+        kind_of(classifier, folder, texts),
+        kind_of(tagger, folder, texts),
     ]
 
 
