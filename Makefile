@@ -33,10 +33,13 @@ soak: $(VENV)/.develop  ## minutes of streams, cuts and cancels, counted token b
 	@$(BIN)/python -m bench.soak
 	@$(PYTEST) -m soak
 
-bench: $(VENV)/.develop  ## our speed and, in the same run, that of `transformers serve`
+bench: $(VENV)/.develop  ## our speed and, in the same run, that of the peers
 	@$(BIN)/headwater models pull
 	@$(BIN)/python -m bench.streams
 	@$(BIN)/python -m bench.startup
+	@$(BIN)/python -m bench.features
+	@$(BIN)/python -m bench.embed
+	@$(BIN)/python -m bench.cache
 
 format: $(VENV)/.develop  ## write the code in the house's layout
 	@$(BIN)/ruff format .

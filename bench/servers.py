@@ -92,9 +92,10 @@ def wait_until_ready(process: psutil.Popen, url: str, log: Path) -> None:
 
 
 def end(process: psutil.Popen) -> None:
+    """With what it has started: some leave their workers behind."""
+    started = process.children(recursive=True)
     process.terminate()
-    try:
-        process.wait(LEAVE_WITHIN_S)
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait()
+    _, left = psutil.wait_procs([process, *started], LEAVE_WITHIN_S)
+    for one in left:
+        one.kill()
+    psutil.wait_procs(left)

@@ -64,9 +64,11 @@ class AnswerCache:
 
     def put(self, key: Key, output: Output) -> bool:
         """Whether it was kept: it may be larger than everything together may be."""
+        if self._max_bytes == 0 or self._ttl_s <= 0:
+            return False
         content = orjson.dumps(output)
         n_bytes = ENTRY_BYTES + sys.getsizeof(content) + size_of(key.input)
-        if n_bytes > self._max_bytes or self._ttl_s <= 0:
+        if n_bytes > self._max_bytes:
             return False
         self._drop(key)
         while self._n_bytes + n_bytes > self._max_bytes:
