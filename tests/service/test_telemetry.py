@@ -4,12 +4,13 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 
 from service.generation_log import GenerationLog
 from service.middleware import REQUEST
-from service.telemetry import FIELDS, formatter
+from service.telemetry import FIELDS, formatter, processing_formatter
 from streaming.events import Delta, Failed, Finished, Started, Timings, Usage
 from tests.server import echo_settings
 
@@ -49,6 +50,21 @@ def test_a_line_is_json_with_its_request_and_its_principal(asked: None) -> None:
         "principal": "key-7",
     }
     assert str(told["timestamp"]).endswith("Z")
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.WARNING, logging.CRITICAL])
+@pytest.mark.parametrize("extra", [{}, {"status": 200, "route": "/predict", "request_id": "r9", "odd": SECRET}])
+@pytest.mark.parametrize("message", ["%d files", "50 %% of é\n\x1b[2J %d"])
+def test_a_plain_line_is_what_the_processors_make(
+    asked: None, level: int, extra: dict[str, object], message: str
+) -> None:
+    one = logging.LogRecord("headwater.access", level, "", 0, message, (3,), None)
+    one.__dict__.update(extra)
+    told = as_json(one)
+    wanted = json.loads(processing_formatter(echo_settings(), is_json=True).format(one))
+    assert list(told) == list(wanted)
+    assert {**told, "timestamp": ""} == {**wanted, "timestamp": ""}
+    assert datetime.fromisoformat(str(told["timestamp"])).utcoffset() == timedelta(0)
 
 
 def test_without_a_request_it_says_so() -> None:
