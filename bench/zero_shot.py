@@ -29,11 +29,7 @@ NOTHING_SAID = ("N/A", "", "[MASK]")
 ROWS_AT_ONCE = 16
 PROMPTS: Mapping[str, Callable[[str, Sequence[str]], str]] = {
     "Overall, this is …": lambda text, labels: f"{text}\nOverall, this is",
-    "This text is about …": lambda text, labels: f"Text: {text}\nThis text is about",
-    "as a chat": lambda text, labels: (
-        f"<|im_start|>user\nWhich label fits best: {', '.join(labels)}?\n\n{text}<|im_end|>\n"
-        "<|im_start|>assistant\nLabel:"
-    ),
+    "Label (… or …): …": lambda text, labels: f"Text: {text}\nLabel ({' or '.join(labels)}):",
 }
 Scores: TypeAlias = NDArray[np.float64]
 Choose: TypeAlias = Callable[[Sequence[str], Sequence[str]], Scores]

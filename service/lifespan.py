@@ -74,6 +74,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         open_access(settings, storage.access) as access,
     ):
         app.state.access = access
+        app.state.fleet = fleet
         app.state.rules = Rules(app.routes, app.state.policies)
         background_log = open_log(partial(GenerationObserver, counted, is_background=True))
         predict_row = RowPredictor(fleet.language, background_log, settings.max_prompt_chars)

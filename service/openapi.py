@@ -1,4 +1,4 @@
-"""The OpenAPI description: what FastAPI finds in the routes, the one shape of all errors, and who may ask."""
+"""The OpenAPI description: what the routes say, the shape of all errors, who may ask, and what models take."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from service.access.policies import Policy
 from service.errors import FieldError, Problem
+from service.models.registry import LoadedOneShot, Model
 from service.routes.chat_files import FORM_PATH
 from streaming.schemas import ChatForm
 from uploads.process_routes import FILE
@@ -48,7 +49,19 @@ class DescribedApp(FastAPI):
             for operation, policy in guarded(described["paths"], self.state.policies):
                 describe(operation, policy)
             self.openapi_schema = described
-        return self.openapi_schema
+        fleet = getattr(self.state, "fleet", None)  # there is one while the service runs
+        return self.openapi_schema if fleet is None else with_models(self.openapi_schema, fleet.registry.models)
+
+
+def with_models(described: dict[str, Any], models: Mapping[str, Model]) -> dict[str, Any]:
+    """With the schemas of the models that are loaded: their records differ with what is served, and no route knows."""
+    loaded = {name: model.loaded.model for name, model in models.items() if isinstance(model.loaded, LoadedOneShot)}
+    schemas = {
+        **described["components"]["schemas"],
+        **{f"{name}.input": dict(model.input_schema) for name, model in loaded.items()},
+        **{f"{name}.output": dict(model.output_schema) for name, model in loaded.items()},
+    }
+    return {**described, "components": {**described["components"], "schemas": schemas}}
 
 
 def guarded(

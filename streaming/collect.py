@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from streaming.errors import Cancelled, GroundingFailed, Overloaded, StreamingError
 from streaming.events import Citation, Delta, Event, Failed, Finished, GivenDocument, Started
 from streaming.log import Log
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +38,16 @@ async def collect(log: Log) -> Answer:
     )
 
 
-async def collect_unless(log: Log, gone: Coroutine[Any, Any, None]) -> Answer | None:
-    """None when `gone` returns first: nobody waits for the answer any more."""
-    reading, leaving = asyncio.create_task(collect(log)), asyncio.create_task(gone)
+async def unless(work: Coroutine[Any, Any, Result], gone: Coroutine[Any, Any, None]) -> Result | None:
+    """None when `gone` returns first: nobody waits for the result any more, and the work is cancelled."""
+    working, leaving = asyncio.create_task(work), asyncio.create_task(gone)
     try:
-        await asyncio.wait((reading, leaving), return_when=asyncio.FIRST_COMPLETED)
-        return reading.result() if reading.done() else None
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
     finally:
-        reading.cancel()
+        working.cancel()
         leaving.cancel()
-        await asyncio.gather(reading, leaving, return_exceptions=True)
+        await asyncio.gather(working, leaving, return_exceptions=True)
 
 
 def error_of(failed: Failed) -> StreamingError:

@@ -1,8 +1,8 @@
 """`POST /predict-batch`: many texts or records in one request, answered in their order. One that fails, fails alone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Annotated, Any, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +15,7 @@ from service.routes.predict import CLIENT_CLOSED_REQUEST, disconnect_of
 from service.routes.predict_docs import BATCH_BODY
 from service.routes.predict_schemas import BatchAnswer, BatchBody, BatchQuery
 from streaming.backend import Backend
-from streaming.collect import collect
+from streaming.collect import collect, unless
 from streaming.errors import StreamingError
 from streaming.intake import excesses, predict_request, refuse_long, upload_ids_of
 from streaming.predictor import DEFAULT_MODEL
@@ -23,7 +23,6 @@ from streaming.routes import TheBackend, TheOwner, refuse_excess
 from streaming.schemas import Options, PredictBody
 from uploads.errors import UploadsError
 
-Result = TypeVar("Result")
 Failure: TypeAlias = PredictionError | StreamingError | UploadsError
 FAILURES = (PredictionError, StreamingError, UploadsError)
 Outcome: TypeAlias = Any | Failure
@@ -54,7 +53,7 @@ async def predict_batch(
     else:
         model = await asking.any_one_shot(name)
         ask, items = one_shot_batch(asked, asking, owner, model, place)
-    outcomes = await unless_gone(request, outcomes_of(ask, items, query.batch_size))
+    outcomes = await unless(outcomes_of(ask, items, query.batch_size), disconnect_of(request))
     if outcomes is None:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     return told(answer_of(outcomes), model)
@@ -143,18 +142,6 @@ async def outcomes_of(ask: Ask, items: Sequence[Any], batch_size: int) -> list[O
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(outcome(item)) for item in items]
     return [task.result() for task in tasks]
-
-
-async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result | None:
-    """None when the client left first; what still runs for it is then cancelled."""
-    working, leaving = asyncio.create_task(work), asyncio.create_task(disconnect_of(request))
-    try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
 
 
 def answer_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from service.routes.predict_schemas import FeaturesAnswer, OneShotAnswer, TextQu
 from service.routes.short_way import short_way
 from service.server_timing import TIMINGS
 from streaming.backend import Backend
-from streaming.collect import Answer, collect_unless
+from streaming.collect import Answer, collect, unless
 from streaming.encode import usage_payload
 from streaming.intake import excesses, predict_request, upload_ids_of
 from streaming.routes import TheBackend, TheOwner, refuse_excess
@@ -142,7 +142,7 @@ async def answer_whole(request: Request, backend: Backend, owner: str, asked: Pr
     starter, generation = await backend.prepare(wanted, owner, upload_ids_of(asked))
     stream = backend.streams.open(starter, generation, grace_s=0)
     with backend.streams.reading(stream):
-        answer = await collect_unless(stream.log, disconnect_of(request))
+        answer = await unless(collect(stream.log), disconnect_of(request))
     if answer is None:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     setattr(request.state, TIMINGS, answer.finished.timings)

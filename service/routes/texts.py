@@ -46,17 +46,7 @@ async def embed(
     query: Annotated[EmbedQuery, Query()],
     body: Annotated[EmbedBody | None, Body()] = None,
 ) -> Any:
-    """Turns a text into a vector. Texts of like meaning have vectors that are near each other."""
-    return await embedded(asking, owner, query, body)
-
-
-async def embed_cached(
-    asking: TheAsking,
-    owner: TheOwner,
-    query: Annotated[EmbedQuery, Query()],
-    body: Annotated[EmbedBody | None, Body()] = None,
-) -> Any:
-    """The same as `/embed`, which also remembers; for clients that know it under this name."""
+    """Turns a text into a vector, and remembers it. Texts of like meaning have vectors that are near each other."""
     return await embedded(asking, owner, query, body)
 
 
@@ -77,9 +67,9 @@ async def embed_plain(asking: Asking, owner: str, record: Mapping[str, Any]) -> 
     return await embedded(asking, owner, NO_QUERY, body)
 
 
-for path, route in (("/embed", embed), ("/embed-cached", embed_cached)):
+for path in ("/embed", "/embed-cached"):
     way = short_way(embed_plain)
-    router.add_api_route(path, route, methods=["POST"], response_model=EmbedAnswer, route_class_override=way)
+    router.add_api_route(path, embed, methods=["POST"], response_model=EmbedAnswer, route_class_override=way)
 
 
 def refuse_no_text(text: str | None, where: str) -> None:

@@ -227,7 +227,7 @@ def test_predict_asks_the_model_that_it_names(running: RunningServer) -> None:
     assert problem["errors"][0]["loc"] == ["body", "max_tokens"]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(asked=ASKED)
 def test_whatever_is_asked_is_answered_or_refused(running: RunningServer, asked: tuple[str, Any]) -> None:
     path, value = asked
@@ -275,6 +275,14 @@ def test_a_failed_invocation_is_an_error_in_its_own_form(
 def test_ping_says_that_it_is_ready(running: RunningServer) -> None:
     answer = httpx.get(f"{running.url}/ping")
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_the_description_has_the_schemas_of_the_models_that_are_loaded(running: RunningServer) -> None:
+    ask(running, "/predict/house", {"area": 1, "rooms": 1})
+    schemas = httpx.get(f"{running.url}/openapi.json").json()["components"]["schemas"]
+    assert set(schemas["house.input"]["anyOf"][0]["properties"]) == {"area", "rooms"}
+    assert schemas["house.output"]["required"] == ["prediction"]
+    assert "Problem" in schemas
 
 
 def test_an_unknown_model_is_404_and_one_of_another_kind_422(running: RunningServer) -> None:
