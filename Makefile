@@ -10,7 +10,7 @@ ADDRESS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help serve chat test e2e soak bench format format-check lint types docs check clean
+.PHONY: help serve chat test e2e soak faults bench format format-check lint types docs check clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ e2e: $(VENV)/.develop  ## a real server process, curl and a real browser (needs 
 soak: $(VENV)/.develop  ## minutes of streams, cuts and cancels, counted token by token; then killed servers and workers
 	@$(BIN)/python -m bench.soak
 	@$(PYTEST) -m soak
+
+faults: $(VENV)/.develop  ## plant twelve faults in copies of the tree; each must turn the tests red
+	@$(BIN)/python -m bench.faults
 
 bench: $(VENV)/.develop  ## our speed and, in the same run, that of the peers
 	@$(BIN)/headwater models pull
