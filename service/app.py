@@ -108,10 +108,10 @@ def include_routers(app: FastAPI) -> None:
         image.router,
     ):
         app.include_router(router, dependencies=guards, responses=FILE_REFUSALS)
-    app.include_router(login.router, dependencies=[Depends(authenticate)])
+    for router in (login.router, metrics.router):
+        app.include_router(router, dependencies=[Depends(authenticate)])
     app.include_router(health.router)
     app.include_router(invocations.ping_router)
-    app.include_router(metrics.router)
     app.include_router(page.router)
     app.include_router(reference.router)
 

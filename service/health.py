@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
+from service.access.principal import STRANGER
 from service.drain import Drain
 from service.errors import RETRY_AFTER_DEFAULT_S, documented, problem
 from service.models.fleet import Fleet
@@ -44,8 +45,10 @@ TheDrain = Annotated[Drain, Depends(drain_of)]
 
 @router.head("/health", include_in_schema=False)
 @router.get("/health")
-async def health(registry: TheRegistry) -> Health:
-    """The service answers; `models` says which of them do."""
+async def health(request: Request, registry: TheRegistry) -> Health:
+    """The service answers; `models` says which of them do. Strangers of a service that asks for keys get no names."""
+    if request.state.principal is STRANGER:
+        return Health(models={})
     return Health(models={name: model.state for name, model in registry.models.items()})
 
 
@@ -64,7 +67,8 @@ async def readyz(request: Request, registry: TheRegistry, drain: TheDrain) -> Re
     if not reasons:
         return JSONResponse(Ready().model_dump())
     headers = {"Retry-After": str(RETRY_AFTER_DEFAULT_S)}
-    words = [reason for _, reason in reasons]
+    is_stranger = request.state.principal is STRANGER  # a reason may name a model
+    words = sorted({code for code, _ in reasons}) if is_stranger else [reason for _, reason in reasons]
     return problem(request.scope, 503, "; ".join(words), reasons[0][0], headers, reasons=words)
 
 

@@ -69,7 +69,7 @@ class Parts:
 
     async def status(self, part_id: str, owner: str) -> Part:
         """Where it stands, when whoever still wrote to it has put away what came."""
-        async with self._turns.take(part_id):
+        async with self._turns.take(turn_of(part_id, owner)):
             part = await self._find(part_id, owner)
             if not part.is_whole or part.upload_id is not None:
                 return part
@@ -79,7 +79,7 @@ class Parts:
     async def append(self, part_id: str, owner: str, body: Body, chunk: Chunk) -> Part:
         """Adds the body. If it is cut, stays what came; with a checksum only the whole counts."""
         with observed(self._stores.observer), self._stores.traffic.one_more(self._stores.limits):
-            async with self._turns.take(part_id, body.interrupt):
+            async with self._turns.take(turn_of(part_id, owner), body.interrupt):
                 part = self._agreed(await self._find(part_id, owner), chunk)
                 if part.upload_id is not None:
                     return part
@@ -90,7 +90,7 @@ class Parts:
 
     async def remove(self, part_id: str, owner: str) -> None:
         """Also the upload that it became."""
-        async with self._turns.take(part_id):
+        async with self._turns.take(turn_of(part_id, owner)):
             part = await self._find(part_id, owner)
             await self._stores.records.remove_part(part.id, owner)
             await self._unlink(part)
@@ -185,6 +185,11 @@ class Parts:
 
     def _path(self, part: Part) -> Path:
         return self._folder / part.id
+
+
+def turn_of(part_id: str, owner: str) -> str:
+    """Each owner has turns of its own: who asks for another one's upload neither waits for it nor interrupts it."""
+    return f"{owner}\n{part_id}"
 
 
 def summed_up(path: Path) -> tuple[int, str]:

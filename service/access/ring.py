@@ -42,7 +42,7 @@ class Ring:
         self._clock = clock
         self._wall_clock = wall_clock
         self._copy = Copy(-1, {}, {})
-        self._checked_at = clock() - stale_s
+        self._checked_at = float("-inf")
         self._used_at: dict[str, float] = {}
 
     @property
