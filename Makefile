@@ -29,8 +29,10 @@ e2e: $(VENV)/.develop  ## a real server process, curl and a real browser (needs 
 	@$(BIN)/headwater models pull
 	@$(PYTEST) -m e2e
 
-soak: $(VENV)/.develop  ## minutes of streams, cuts and cancels, counted token by token; then killed servers and workers
+soak: $(VENV)/.develop  ## minutes of streams, cuts, cancels and reloads, counted token by token; then killed servers and workers
 	@$(BIN)/python -m bench.soak
+	@$(BIN)/python -m bench.reload
+	@$(BIN)/python -m bench.reload --model table
 	@$(PYTEST) -m soak
 
 faults: $(VENV)/.develop  ## plant twelve faults in copies of the tree; each must turn the tests red

@@ -39,7 +39,7 @@ from service.pages import reference
 from service.preflight import Preflight
 from service.proxies import BehindProxies, Proxies
 from service.query import refuse_broken_query
-from service.routes import batch, chat_files, image, invocations, login, metrics, page, predict, texts
+from service.routes import batch, chat_files, image, invocations, login, metrics, models, page, predict, texts
 from service.settings import Settings
 from service.storage import StorageUnusable
 from streaming import routes as streaming_routes
@@ -77,6 +77,7 @@ def create_app(settings: Settings, load: Load = load_model, tracer: "Tracer | No
     app.state.drain = Drain()
     app.state.page = read_page()
     app.state.policies = policies(settings)
+    app.state.on_hangup = []  # called on the event loop after a SIGHUP; must not block
     errors.install(app)
     include_routers(app)
     Rules(app.routes, app.state.policies)  # a route that nobody has decided on fails here
@@ -97,7 +98,8 @@ def include_routers(app: FastAPI) -> None:
         include_in_schema=False,  # the same path takes JSON and is described there
         route_class_override=chat_files.FormRoute,
     )
-    for router in (predict.router, batch.router, texts.router, streaming_routes.router, search_routes.router):
+    routers = predict.router, batch.router, texts.router, streaming_routes.router, search_routes.router, models.router
+    for router in routers:
         app.include_router(router, dependencies=json_guards, responses=REFUSALS)
     app.include_router(invocations.router, dependencies=json_guards)
     for router in (

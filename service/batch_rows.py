@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
+from service.predictors.errors import WrongKind
 from streaming.collect import Answer, collect
 from streaming.errors import (
     Cancelled,
@@ -45,7 +46,7 @@ class RowPredictor:
                 await asyncio.sleep(BUSY_PAUSE_S)
             except EngineLoading:
                 await asyncio.sleep(LOOK_AGAIN_S)
-            except UnknownModel as error:
+            except (UnknownModel, WrongKind) as error:
                 raise ProcessingFailed(error.message) from error
             except EngineDown as error:
                 raise ModelUnavailable(error.message) from error

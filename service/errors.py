@@ -14,6 +14,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from service.access import errors as access
+from service.models import errors as models
 from service.predictors import errors as predictions
 from streaming import errors as text
 from uploads import errors as files
@@ -23,7 +24,9 @@ MEDIA_TYPE = "application/problem+json"
 FIELD_ERRORS_MAX = 20
 LOCATION_CHARS_MAX = 100
 
-DomainError: TypeAlias = text.StreamingError | files.UploadsError | predictions.PredictionError | access.AccessError
+DomainError: TypeAlias = (
+    text.StreamingError | files.UploadsError | predictions.PredictionError | access.AccessError | models.ReloadRefused
+)
 
 STATUSES: Mapping[type[DomainError], int] = {
     text.StreamingError: 500,
@@ -93,6 +96,9 @@ STATUSES: Mapping[type[DomainError], int] = {
     predictions.PredictionBusy: 503,
     predictions.PredictionTimedOut: 503,
     predictions.PredictionFailed: 500,
+    models.ReloadRefused: 409,
+    models.UnknownVersion: 404,
+    models.ReloadRunning: 409,
     documents.DocumentError: 422,
     documents.UnsupportedDocument: 415,
     documents.BrokenDocument: 422,
@@ -256,6 +262,7 @@ def install(app: FastAPI) -> None:
         text.StreamingError: on_domain_error,
         files.UploadsError: on_domain_error,
         predictions.PredictionError: on_domain_error,
+        models.ReloadRefused: on_domain_error,
         access.AccessError: on_domain_error,
         HTTPException: on_http_exception,
         RequestValidationError: on_invalid_request,

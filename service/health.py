@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from service.access.principal import STRANGER
@@ -21,6 +21,7 @@ class Alive(BaseModel):
 
 class Ready(BaseModel):
     status: Literal["ready"] = "ready"
+    notes: list[str] | None = Field(None, description="What went wrong and keeps no work away: a model not reloaded.")
 
 
 class Health(BaseModel):
@@ -65,7 +66,8 @@ async def readyz(request: Request, registry: TheRegistry, drain: TheDrain) -> Re
     """Work may be sent here. Not while models load, when one failed, or when the service leaves."""
     reasons = reasons_against(registry, drain)
     if not reasons:
-        return JSONResponse(Ready().model_dump())
+        notes = [note for model in registry.models.values() if (note := model.note) is not None]
+        return JSONResponse(Ready(notes=notes or None).model_dump(exclude_none=True))
     headers = {"Retry-After": str(RETRY_AFTER_DEFAULT_S)}
     is_stranger = request.state.principal is STRANGER  # a reason may name a model
     words = sorted({code for code, _ in reasons}) if is_stranger else [reason for _, reason in reasons]

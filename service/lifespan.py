@@ -64,8 +64,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     drain: Drain = app.state.drain
     counted: Metrics = app.state.metrics
     recognition = make_recognition(settings.documents)
-    fleet = Fleet(settings, entries_of(settings), with_recognition(app.state.load, recognition))
+    load = with_recognition(app.state.load, recognition)
+    fleet = Fleet(settings, partial(entries_of, settings), load, lambda how: counted.model_reloads.labels(how).inc())
     fleet.start()
+    app.state.on_hangup.append(fleet.reload_all_soon)
     await asyncio.sleep(0)  # the first model is on its way before anything else is imported
     streams = open_streams(settings, observers_of(counted, app.state.tracer))
     async with (

@@ -37,12 +37,12 @@ _log = logging.getLogger("headwater.server")
 
 
 class Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Drain, on_hangup: list[Callable[[], None]]) -> None:
         super().__init__(config)
         self._drain = drain
         self._signals = 0
         self._has_hangup = False
-        self.on_hangup: list[Callable[[], None]] = []
+        self.on_hangup = on_hangup
         """Called on the event loop after a SIGHUP; must not block."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -97,7 +97,7 @@ def make_server(app: FastAPI, settings: Settings) -> Server:
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    return Server(config, app.state.drain)
+    return Server(config, app.state.drain, app.state.on_hangup)
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:

@@ -212,6 +212,14 @@ class Settings(BaseSettings):
     model_patience_s: float = Field(
         default=30.0, gt=0, description="How long a request waits for a model that is being opened."
     )
+    max_models_mib: int | None = Field(
+        default=None,
+        ge=1,
+        description="Memory for all models together, about; what would pass it is refused. No limit if not given.",
+    )
+    retire_grace_s: float = Field(
+        default=600.0, ge=0, description="How long answers may go on with a model that was replaced by a newer one."
+    )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+from functools import partial
 
 from service.batch_rows import RowPredictor
 from service.documents import make_recognition, open_library
@@ -36,7 +37,7 @@ def run(settings: Settings) -> int:
 
 async def work(settings: Settings) -> None:
     leaving = leave_on_signals()
-    fleet = Fleet(settings, entries_of(settings))
+    fleet = Fleet(settings, partial(entries_of, settings))
     recognition = make_recognition(settings.documents)
     async with open_storage(settings) as storage, open_library(settings, storage, fleet, recognition) as library:
         fleet.start()

@@ -45,6 +45,19 @@ class Retention:
     finished_logs_max: int = 10_000
 
 
+class Ended:
+    """In the place of an engine that has done its part: a kept log must not keep a replaced model in memory."""
+
+    def submit(self, generation: Generation, log: Log) -> None:
+        raise RuntimeError("a stream is started once")
+
+    def cancel(self, stream_id: str) -> None:
+        pass
+
+
+ENDED = Ended()
+
+
 @dataclass(eq=False, slots=True)
 class Stream:
     id: str
@@ -175,6 +188,7 @@ class Streams:
 
     def _retire(self, stream: Stream, now: float) -> None:
         stop_timer(stream)
+        stream.engine = ENDED
         del self._live[stream.id]
         stream.ended_at = now
         stream.kept_bytes = stream.log.size_bytes + BOOK_BYTES

@@ -14,22 +14,31 @@ Vector: TypeAlias = NDArray[np.float32]
 Vectors: TypeAlias = NDArray[np.float32]
 
 
-class Embedder(Protocol):
-    """Turns texts into vectors of length 1. Vectors of two versions cannot be compared.
+class Encoder(Protocol):
+    """One version of a model that turns texts into vectors of length 1. Vectors of two versions cannot be compared.
 
-    Every call waits until the model is there, within a deadline, and raises what keeps it from being there. None
-    blocks the event loop. `embed_query` comes before `embed_documents`, which is work in the background.
+    Nothing blocks the event loop but `measure`. `embed_query` comes before `embed_documents`, which is work in the
+    background.
     """
 
-    async def version(self) -> str: ...
+    @property
+    def version(self) -> str: ...
 
-    async def measure(self) -> Measure:
+    @property
+    def measure(self) -> Measure:
         """A function that counts word pieces; it blocks."""
 
     async def embed_query(self, text: str) -> Vector: ...
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """One row for each text."""
+
+
+class Embedder(Protocol):
+    """Has the model of the moment; what was opened stays the same version, whatever comes after it."""
+
+    async def open(self) -> Encoder:
+        """Waits until the model is there, within a deadline, and raises what keeps it from being there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from uploads.documents import transport
 from uploads.documents.limits import DocumentLimits
 from uploads.documents.pieces import Piece, PieceSize, split
 from uploads.errors import UnknownUpload
-from uploads.index import Embedded, Embedder, Hit, Index, IndexedDocument, Question, Vectors
+from uploads.index import Embedded, Embedder, Encoder, Hit, Index, IndexedDocument, Question, Vectors
 from uploads.names import spoken_name
 from uploads.records import Upload
 from uploads.sandbox import Sandbox
@@ -56,12 +56,12 @@ class Library:
     async def read_document(self, upload: Upload, on_progress: OnProgress = ignore) -> IndexedDocument:
         """Its text and pieces: as the index has them, else read anew and not kept."""
         kept = await self._parts.index.find(upload.owner, upload.id)
-        return kept or await self._parse(upload, on_progress)
+        return kept or await self._parse(upload, await self._parts.embedder.open(), on_progress)
 
     async def make_searchable(self, upload: Upload, on_progress: OnProgress = ignore) -> None:
         """Nothing to do when it is searchable with the model of today."""
-        version = await self._parts.embedder.version()
-        if not await self._parts.index.has(upload.owner, upload.id, version):
+        encoder = await self._parts.embedder.open()
+        if not await self._parts.index.has(upload.owner, upload.id, encoder.version):
             await self.ingest(upload, on_progress)
 
     async def ingest(self, upload: Upload, on_progress: OnProgress = ignore) -> IndexedDocument:
@@ -69,16 +69,16 @@ class Library:
 
         What was embedded until then is kept for the next time.
         """
-        version = await self._parts.embedder.version()
-        entry = await self._parse(upload, on_progress)
-        vectors = self._unfinished.take((upload.id, version))
+        encoder = await self._parts.embedder.open()
+        entry = await self._parse(upload, encoder, on_progress)
+        vectors = self._unfinished.take((upload.id, encoder.version))
         try:
-            await self._embed(entry, vectors, on_progress)
+            await self._embed(encoder, entry, vectors, on_progress)
             on_progress("index", 0, 1)
             rows = np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
-            await self._parts.index.put(upload.owner, entry, Embedded(rows, version))
+            await self._parts.index.put(upload.owner, entry, Embedded(rows, encoder.version))
         except BaseException:
-            self._unfinished.put((upload.id, version), vectors)
+            self._unfinished.put((upload.id, encoder.version), vectors)
             raise
         await self._forget_if_deleted(upload)
         on_progress("index", 1, 1)
@@ -92,8 +92,9 @@ class Library:
 
     async def best_pieces(self, query: str, owner: str, upload_ids: Collection[str] | None, limit: int) -> list[Hit]:
         """Of these documents, or of all that the owner has made searchable."""
-        vector, version = await asyncio.gather(self._parts.embedder.embed_query(query), self._parts.embedder.version())
-        return await self._parts.index.search(owner, Question(query, vector, version, limit, upload_ids))
+        encoder = await self._parts.embedder.open()
+        vector = await encoder.embed_query(query)
+        return await self._parts.index.search(owner, Question(query, vector, encoder.version, limit, upload_ids))
 
     async def delete(self, upload_id: str, owner: str) -> None:
         """The upload and everything that is known of it. Raises `UnknownUpload`."""
@@ -105,13 +106,15 @@ class Library:
         self._unfinished.forget(upload.id)
         await self._parts.index.remove(owner, upload.id)  # what was just being made searchable
 
-    async def _embed(self, entry: IndexedDocument, vectors: list[Vectors], on_progress: OnProgress) -> None:
+    async def _embed(
+        self, encoder: Encoder, entry: IndexedDocument, vectors: list[Vectors], on_progress: OnProgress
+    ) -> None:
         """Adds to the vectors what they lack."""
         total, done = len(entry.pieces), sum(len(batch) for batch in vectors)
         on_progress("embed", done, total)
         for batch in batched(entry.pieces[done:]):
             texts = [in_context(entry.filename, piece) for piece in batch]
-            vectors.append(await self._parts.embedder.embed_documents(texts))
+            vectors.append(await encoder.embed_documents(texts))
             on_progress("embed", batch[-1].number + 1, total)
 
     async def _forget_if_deleted(self, upload: Upload) -> None:
@@ -121,7 +124,7 @@ class Library:
             await self._parts.index.remove(upload.owner, upload.id)
             raise
 
-    async def _parse(self, upload: Upload, on_progress: OnProgress) -> IndexedDocument:
+    async def _parse(self, upload: Upload, encoder: Encoder, on_progress: OnProgress) -> IndexedDocument:
         on_progress("read", 0, None)
         async with self._parts.uploads.local_path(upload) as path:
             is_picture = upload.media_type.startswith("image/")
@@ -129,9 +132,8 @@ class Library:
             plain = await sandbox.run(
                 transport.PARSE, str(path), upload.media_type, upload.filename, transport.plain_limits(self._limits)
             )
-        measure = await self._parts.embedder.measure()
         document = transport.document_of(plain)
-        pieces = await asyncio.to_thread(split, document, measure, self._size)
+        pieces = await asyncio.to_thread(split, document, encoder.measure, self._size)
         on_progress("read", 1, 1)
         return IndexedDocument(upload.id, upload.filename, document, pieces)
 

@@ -62,6 +62,10 @@ POLICIES: Mapping[str, Policy] = {
     "POST /embed-cached": PREDICT,
     "POST /invocations": PREDICT,
     "GET /ping": PUBLIC,
+    # Models.
+    "GET /models": PREDICT,
+    "GET /models/{name}": PREDICT,
+    "POST /models/{name}/reload": ADMIN,
     # Files, and what is known of them.
     "POST /uploads": UPLOAD,
     "PUT /uploads/{filename:path}": UPLOAD,

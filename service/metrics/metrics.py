@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 PREFIX = "headwater"
 REASONS = ("stop", "length", "cancelled", "failed")
 OUTCOMES = ("kept", "cut", "refused", "failed")
-RELOADS = ("loaded", "failed")
+RELOADS = ("loaded", "unchanged", "failed")
 
 INTER_TOKEN_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 FIRST_TOKEN_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

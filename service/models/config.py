@@ -33,6 +33,16 @@ class GenerationDefaults(BaseModel):
     max_tokens: int | None = Field(default=None, ge=1)
 
 
+class SelfTest(BaseModel):
+    """An input with its known answer: a prompt and what its answer holds, or a record and fields of what it gives."""
+
+    model_config = STRICT
+
+    input: str | Table
+    output: str | Table | None = None
+    tolerance: float = Field(default=1e-6, ge=0)
+
+
 class ModelEntry(KindOptions):
     """One model. `references` are the parts of one file in order, or a single file, package or folder.
 
@@ -55,6 +65,8 @@ class ModelEntry(KindOptions):
     quantization: Literal["auto", "none"] = "auto"
     max_context_tokens: int | None = Field(default=None, ge=16)
     unload_after_s: float | None = Field(default=None, gt=0)
+    watch_interval_s: float | None = Field(default=None, ge=0.1)
+    self_test: Annotated[tuple[SelfTest, ...], Field(strict=False)] = ()
     defaults: GenerationDefaults = GenerationDefaults()
 
     @property
@@ -136,6 +148,7 @@ def _entry(name: str, table: Table, path: Path, catalog: dict[str, Table]) -> Mo
         raise InvalidModels(f"{where} {_first_problem(error)}") from None
     _check_file(entry, where)
     check_options(entry, entry.kind, entry.sha256, where)
+    _check_self_tests(entry, where)
     return entry
 
 
@@ -182,15 +195,24 @@ def _check_file(entry: ModelEntry, where: str) -> None:
         raise InvalidModels(f"{where} file, sha256 and size_bytes are those of a source, and there is none")
     if schemes & {"pypi", "npm"} and entry.file is None:
         raise InvalidModels(f'{where} needs file = "…": the model\'s path inside the package')
-    if "file" in schemes and entry.file is not None:
-        raise InvalidModels(f"{where} a file: source names its file itself; remove the key 'file'")
-    is_folder = entry.file.endswith("/") if entry.file else schemes == {"hf"}
+    if (named := schemes & {"file", "s3"}) and entry.file is not None:
+        raise InvalidModels(f"{where} a {min(named)}: source names its file itself; remove the key 'file'")
+    is_s3_folder = "s3" in schemes and any(reference.name.endswith("/") for reference in entry.references)
+    is_folder = entry.file.endswith("/") if entry.file else schemes == {"hf"} or is_s3_folder
     if is_folder and (entry.sha256 or entry.size_bytes):
         raise InvalidModels(f"{where} size_bytes and sha256 are those of one file, and this source is a folder")
     if entry.digests and entry.file and not is_folder:
         raise InvalidModels(f"{where} digests are those of a folder's files, and this source is one file")
     if is_folder and len(entry.references) > 1:
         raise InvalidModels(f"{where} several sources are the parts of one file, and these are folders")
+
+
+def _check_self_tests(entry: ModelEntry, where: str) -> None:
+    wanted = str if entry.kind == "language" else dict
+    for test in entry.self_test:
+        if not isinstance(test.input, wanted) or not isinstance(test.output, wanted | None):
+            told = "a prompt and a text of its answer" if entry.kind == "language" else "tables: a record and fields"
+            raise InvalidModels(f"{where} self_test: input and output of a model of kind {entry.kind} are {told}")
 
 
 def _first_problem(error: ValidationError) -> str:

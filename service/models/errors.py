@@ -1,4 +1,6 @@
-"""What can go wrong with models on their way into the cache. Each message is one line, written for the operator.
+"""What can go wrong with models on their way into the cache and into memory. Each message is one line.
+
+They are written for the operator; those of `ReloadRefused` also for whoever asked for the reload.
 
 ModelsError
 ├── InvalidModels          models.toml is not what it should be
@@ -10,9 +12,15 @@ ModelsError
 │   ├── Mismatch           size or checksum differ from what was declared
 │   ├── UnsafeArchive      an archive names a path outside itself, or something that is no plain file
 │   └── NotEnoughSpace     the disk has less room than the model needs
-└── PrepareFailed          the files arrived and cannot be made ready
-    ├── PickledWeights     weights that run code when they are loaded
-    └── UnsupportedModel   a format or an architecture that cannot be converted
+├── PrepareFailed          the files arrived and cannot be made ready
+│   ├── PickledWeights     weights that run code when they are loaded
+│   └── UnsupportedModel   a format or an architecture that cannot be converted
+├── LoadRefused            it is ready to be loaded and is not taken
+│   ├── NotEnoughMemory    it would pass the limit for all models together
+│   └── SelfTestFailed     it does not answer as its self-test wants
+└── ReloadRefused          nothing was begun
+    ├── UnknownVersion     no prepared copy has this version
+    └── ReloadRunning      another version is being loaded
 """
 
 
@@ -70,3 +78,27 @@ class PickledWeights(PrepareFailed):
 
 class UnsupportedModel(PrepareFailed):
     code = "unsupported_model"
+
+
+class LoadRefused(ModelsError):
+    code = "load_refused"
+
+
+class NotEnoughMemory(LoadRefused):
+    code = "not_enough_memory"
+
+
+class SelfTestFailed(LoadRefused):
+    code = "self_test_failed"
+
+
+class ReloadRefused(ModelsError):
+    code = "reload_refused"
+
+
+class UnknownVersion(ReloadRefused):
+    code = "unknown_version"
+
+
+class ReloadRunning(ReloadRefused):
+    code = "reload_running"

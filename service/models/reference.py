@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, cast, get_args
 
 from service.models.errors import InvalidModels, UnknownSource
 
-Scheme: TypeAlias = Literal["file", "hf", "npm", "pypi"]
+Scheme: TypeAlias = Literal["file", "hf", "npm", "pypi", "s3"]
 
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -21,13 +21,17 @@ PATTERNS: dict[Scheme, tuple[re.Pattern[str], str]] = {
         re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][\w.!+-]*)"),
         "pypi:name==1.2.3",
     ),
+    "s3": (
+        re.compile(r"(?P<name>[a-z0-9][a-z0-9.-]{1,62}/[^@\0]+)(@(?P<version>[\w.+=-]+))?"),
+        "s3:bucket/key[@version] or s3:bucket/folder/",
+    ),
     "npm": (re.compile(r"(?P<name>(@[\w][\w.~-]*/)?[\w][\w.~-]*)@(?P<version>\d[\w.+-]*)"), "npm:name@1.2.3"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`version` is None only for `file:` and for `hf:` without a revision."""
+    """`version` is None only for `file:`, and for `hf:` and `s3:` at whatever is newest."""
 
     scheme: Scheme
     name: str
@@ -39,10 +43,10 @@ class Reference:
 
     @property
     def is_fixed(self) -> bool:
-        """True when the same text names the same bytes for ever: released packages, and commits of a hub."""
+        """True when the same text names the same bytes for ever: released packages, commits, versions of objects."""
         if self.scheme == "hf":
             return self.version is not None and COMMIT.fullmatch(self.version) is not None
-        return self.scheme in ("npm", "pypi")
+        return self.scheme in ("npm", "pypi") or (self.scheme == "s3" and self.version is not None)
 
     def __str__(self) -> str:
         separator = "==" if self.scheme == "pypi" else "@"

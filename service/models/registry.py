@@ -127,6 +127,13 @@ class Model:
         return engine if isinstance(engine, SupervisedEngine) else None
 
     @property
+    def note(self) -> str | None:
+        """What went wrong although it answers: another version could not be loaded."""
+        if self.loaded is None or self.failure is None:
+            return None
+        return f"model {self.name} was not reloaded: {self.failure.message}"
+
+    @property
     def how_to_ask(self) -> str:
         return HOW_TO_ASK[self.kind].format(name=self.name)
 

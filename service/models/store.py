@@ -64,6 +64,19 @@ class ModelStore:
         newest = max(known, key=lambda model: model.manifest.created, default=None)
         return newest and PreparedModel(entry.name, newest.path, newest.version, newest.manifest)
 
+    def versions(self, entry: ModelEntry) -> "list[PreparedModel]":
+        """The prepared copies that were made for an entry of this name, and the one it has now; the newest last."""
+        kinds = (entry.kind, entry.layout)
+        found = [one for one in self.list() if one.name == entry.name and one.manifest.kind in kinds]
+        now = self.prepared(entry)
+        if now is not None and now.version not in {one.version for one in found}:
+            found.append(now)
+        return sorted(found, key=lambda one: one.manifest.created)
+
+    def newest_version(self, entry: ModelEntry) -> str:
+        """What `pull` would give; asks the source where the entry alone does not say. Raises `ModelsError`."""
+        return _fixed(entry)[1]
+
     def list(self) -> list[PreparedModel]:
         """Every prepared model in the folder, by name, the newest last."""
         found = (self._read(path.parent) for path in self.models_dir.glob(f"*/{MANIFEST}"))
@@ -91,7 +104,15 @@ class ModelStore:
 
         with _work_folder(self.models_dir / WORK / version, entry.sha256) as work:
             fetched = fetch(entry, fixed, work, progress)
-            facts = prepare(fetched.path, work / "prepared", progress, entry.layout, allow_pickle=entry.allow_pickle)
+            may_link = all(reference.scheme != "file" for reference in fixed)
+            facts = prepare(
+                fetched.path,
+                work / "prepared",
+                progress,
+                entry.layout,
+                allow_pickle=entry.allow_pickle,
+                may_link=may_link,
+            )
             sizes = _sizes(work / "prepared")
             manifest = Manifest(
                 format=PREPARED_FORMAT,

@@ -9,6 +9,7 @@ wait with it.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from streaming.errors import EngineUnavailable
@@ -23,47 +24,73 @@ Result = TypeVar("Result")
 
 
 class FleetEmbedder:
-    """An `uploads.index.Embedder`."""
+    """An `uploads.index.Embedder`. `find` gives the model of the moment."""
 
     def __init__(self, find: "Callable[[], Awaitable[EmbeddingModel]]") -> None:
         self._find = find
-        self._copied: tuple[EmbeddingModel, EmbeddingModel] | None = None
+        self._copies = QuickCopies()
         self._questions = ThreadPoolExecutor(1, thread_name_prefix="headwater-embed-question")
         self._documents = ThreadPoolExecutor(
             1, thread_name_prefix="headwater-embed-document", initializer=compute_alone
         )
 
-    async def version(self) -> str:
-        return (await self._open()).version
-
-    async def measure(self) -> Measure:
-        return (await self._open()).count_tokens
-
-    async def embed_query(self, text: str) -> Vector:
-        model = await self._open()
-        vectors = await run(self._questions, lambda: model.embed([text], "query"))
-        vector: Vector = vectors[0]
-        return vector
-
-    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        model = await self._open()
-        return await run(self._documents, lambda: self._quick(model).embed(texts, "document"))
-
-    def _quick(self, model: "EmbeddingModel") -> "EmbeddingModel":
-        """Used in the thread of documents only."""
-        if self._copied is None or self._copied[0] is not model:
-            self._copied = (model, model.quick_copy())
-        return self._copied[1]
-
-    async def _open(self) -> "EmbeddingModel":
+    async def open(self) -> "ModelEncoder":
         try:
-            return await self._find()
+            model = await self._find()
         except EngineUnavailable as error:
             raise ModelUnavailable(error.message) from error
+        self._copies.keep_only(model)
+        return ModelEncoder(model, self._copies, self._questions, self._documents)
 
     def close(self) -> None:
         for executor in (self._questions, self._documents):
             executor.shutdown(wait=False, cancel_futures=True)
+
+
+class QuickCopies:
+    """The copy that documents are embedded with, of one model at a time."""
+
+    def __init__(self) -> None:
+        self._copied: tuple[EmbeddingModel, EmbeddingModel] | None = None
+
+    def of(self, model: "EmbeddingModel") -> "EmbeddingModel":
+        """Blocks the first time; used in the thread of documents only."""
+        copied = self._copied
+        if copied is None or copied[0] is not model:
+            self._copied = copied = (model, model.quick_copy())
+        return copied[1]
+
+    def keep_only(self, model: "EmbeddingModel") -> None:
+        """One that was replaced leaves memory."""
+        copied = self._copied
+        if copied is not None and copied[0] is not model:
+            self._copied = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEncoder:
+    """An `uploads.index.Encoder`."""
+
+    model: "EmbeddingModel"
+    copies: QuickCopies
+    questions: ThreadPoolExecutor
+    documents: ThreadPoolExecutor
+
+    @property
+    def version(self) -> str:
+        return self.model.version
+
+    @property
+    def measure(self) -> Measure:
+        return self.model.count_tokens
+
+    async def embed_query(self, text: str) -> Vector:
+        vectors = await run(self.questions, lambda: self.model.embed([text], "query"))
+        vector: Vector = vectors[0]
+        return vector
+
+    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        return await run(self.documents, lambda: self.copies.of(self.model).embed(texts, "document"))
 
 
 async def run(executor: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:

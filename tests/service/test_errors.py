@@ -7,6 +7,7 @@ import pytest
 
 from service.access.errors import AccessError
 from service.errors import STATUSES, DomainError, domain_problem, field_error
+from service.models.errors import ReloadRefused
 from service.predictors.errors import InvalidRecord, PredictionBusy, PredictionError, WrongLength
 from streaming.errors import Overloaded, StreamingError
 from uploads.errors import UploadsError
@@ -19,7 +20,13 @@ def kinds(root: type[DomainError]) -> Iterator[type[DomainError]]:
 
 
 def domain_errors() -> list[type[DomainError]]:
-    return [*kinds(StreamingError), *kinds(UploadsError), *kinds(PredictionError), *kinds(AccessError)]
+    return [
+        *kinds(StreamingError),
+        *kinds(UploadsError),
+        *kinds(PredictionError),
+        *kinds(ReloadRefused),
+        *kinds(AccessError),
+    ]
 
 
 def make(kind: type[DomainError]) -> DomainError:

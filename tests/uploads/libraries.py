@@ -30,10 +30,15 @@ class HashingEmbedder:
     name: str = "hashing"
     embedded: list[str] = field(default_factory=list)
 
-    async def version(self) -> str:
+    async def open(self) -> "HashingEmbedder":
+        return self
+
+    @property
+    def version(self) -> str:
         return self.name
 
-    async def measure(self) -> Measure:
+    @property
+    def measure(self) -> Measure:
         return lambda texts: [len(text.split()) for text in texts]
 
     async def embed_query(self, text: str) -> Vector:

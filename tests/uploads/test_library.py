@@ -12,7 +12,7 @@ from tests.uploads.libraries import HashingEmbedder, Shelf, open_shelf
 from uploads.documents.errors import BrokenDocument, UnsupportedDocument
 from uploads.documents.pieces import PieceSize
 from uploads.errors import ModelUnavailable, UnknownUpload
-from uploads.index import Vector, Vectors
+from uploads.index import Vectors
 from uploads.library import EMBEDDED_AT_ONCE
 
 SMALL = PieceSize(most=12, overlap=0)
@@ -101,6 +101,23 @@ async def test_what_is_searchable_is_not_made_so_again(tmp_path: Path) -> None:
         assert len(embedder.embedded) == 2
 
 
+class ReplacedEmbedder(HashingEmbedder):
+    """Another version of its model comes with every call: what was opened before stays what it was."""
+
+    async def open(self) -> HashingEmbedder:
+        self.name += "+"
+        return HashingEmbedder(self.name, self.embedded)
+
+
+async def test_a_document_has_vectors_of_one_version_though_the_model_changes(tmp_path: Path) -> None:
+    embedder = ReplacedEmbedder("v")
+    async with open_shelf(tmp_path / "data", embedder, SMALL) as shelf:
+        upload = await shelf.keep_text("\n\n".join(f"The pump {n} is red." for n in range(2 * EMBEDDED_AT_ONCE)))
+        await shelf.library.ingest(upload)
+        assert await shelf.index.has("ann", upload.id, "v+")
+        assert await shelf.library.best_pieces("pump", "ann", None, 1), "by its words, with a later version too"
+
+
 async def test_an_upload_that_is_deleted_is_no_longer_found(shelf: Shelf) -> None:
     upload = await shelf.keep_text("The pump costs twelve euro.")
     await shelf.library.ingest(upload)
@@ -185,10 +202,7 @@ async def test_cancelled_between_batches_it_leaves_the_index_as_it_was_and_later
 
 
 class AbsentEmbedder(HashingEmbedder):
-    async def version(self) -> str:
-        raise ModelUnavailable("Not here.")
-
-    async def embed_query(self, text: str) -> Vector:
+    async def open(self) -> HashingEmbedder:
         raise ModelUnavailable("Not here.")
 
 

@@ -43,8 +43,13 @@ def prepare(
     kind: ModelKind = "language",
     *,
     allow_pickle: bool = False,
+    may_link: bool = False,
 ) -> Facts:
-    """Fills the new folder `destination`. Raises `PrepareFailed`."""
+    """Fills the new folder `destination`. Raises `PrepareFailed`.
+
+    `may_link` says that nobody writes to what was fetched. A folder of the operator's is copied: whoever writes a newer
+    model over it would change the one that is served.
+    """
     destination.mkdir()
     if fetched.is_file() and is_archive(fetched, kind):
         progress.step(f"unpacking {fetched.name}")
@@ -53,7 +58,7 @@ def prepare(
         take_table(fetched, destination, allow_pickle=allow_pickle)
         return Facts()
     if fetched.is_dir():
-        return _take_folder(fetched, destination, progress, kind)
+        return _take_folder(fetched, destination, progress, kind, may_link=may_link)
     with fetched.open("rb") as file:
         magic = file.read(len(GGUF_MAGIC))
     if kind != "language":
@@ -66,13 +71,13 @@ def prepare(
     return _convert("service.models.prepare.gguf", [str(alone / "model.gguf"), str(destination)], progress)
 
 
-def _take_folder(folder: Path, destination: Path, progress: Progress, kind: ModelKind) -> Facts:
+def _take_folder(folder: Path, destination: Path, progress: Progress, kind: ModelKind, *, may_link: bool) -> Facts:
     names = sorted(file.relative_to(folder).as_posix() for file in folder.glob("**/*") if file.is_file())
     _check_names(folder, names, kind)
-    progress.step("linking the files")
+    progress.step("linking the files" if may_link else "copying the files")
     for name in model_files(names, kind):
         (destination / name).parent.mkdir(exist_ok=True)
-        place((folder / name).resolve(), destination / name)
+        place((folder / name).resolve(), destination / name, may_link=may_link)
     if "tokenizer.json" not in names and kind in WITH_TOKENIZER:
         _convert("service.models.prepare.tokenizer", [str(destination)], progress)
     config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -90,10 +95,10 @@ def _check_names(folder: Path, names: list[str], kind: ModelKind) -> None:
         raise UnsupportedModel(f"{folder}: holds no config.json")
 
 
-def place(source: Path, target: Path) -> None:
+def place(source: Path, target: Path, *, may_link: bool) -> None:
     """Weights become hard links, which cost no space and outlive the original. The rest is copied: it is small, and
     converting a tokenizer writes to it."""
-    if target.suffix == WEIGHTS_SUFFIX:
+    if may_link and target.suffix == WEIGHTS_SUFFIX:
         try:
             os.link(source, target)
             return

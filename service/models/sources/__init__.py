@@ -49,6 +49,10 @@ def open_source(reference: Reference) -> Source:
             from service.models.sources.npm import NpmSource  # noqa: PLC0415  # slow
 
             return NpmSource(reference)
+        case "s3":
+            from service.models.sources.bucket import BucketSource  # noqa: PLC0415  # slow
+
+            return BucketSource(reference)
         case "hf":
             from service.models.sources.hub import HubSource  # noqa: PLC0415  # slow
 

@@ -4,6 +4,7 @@ import logging
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 from streaming.engine import EngineLoad, EngineState
@@ -42,7 +43,7 @@ class TorchEngine:
         self._lock = threading.Lock()
         self._places_taken = 0
         self._state: EngineState = "ready"
-        self._worker = make_worker(self._give_place_back)
+        self._worker = make_worker(weakly(self._give_place_back))
         self._has_left = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"headwater-{name}", daemon=True)
         self._thread.start()
@@ -129,6 +130,18 @@ class TorchEngine:
         with self._lock:
             self._state = state
         self._worker.abandon(EngineDown("The model's engine stopped working; send the request again."))
+
+
+def weakly(method: Callable[[], None]) -> Callable[[], None]:
+    """Without a circle of engine and worker, which would keep a closed model's memory until garbage is collected."""
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        bound = reference()
+        if bound is not None:
+            bound()
+
+    return call
 
 
 def _started(generation: Generation) -> Started:

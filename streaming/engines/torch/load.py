@@ -28,6 +28,8 @@ from streaming.errors import EngineDown
 
 StartEngine: TypeAlias = Callable[[], TorchEngine]
 TOKENIZER_THREADS = 2
+THREADS = torch.get_num_threads()
+"""As long as no engine has run: the pace of one that runs while another is loaded changes the number."""
 GENERIC_TOKENIZERS = {"TokenizersBackend", "PreTrainedTokenizerFast"}
 """Classes of transformers that add nothing to what tokenizer.json says."""
 
@@ -89,8 +91,7 @@ def load_predictor(
 
 @torch.inference_mode()
 def open_parts(path: Path, settings: TorchSettings) -> Parts:
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    torch.set_num_threads(settings.threads or THREADS)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     opened = _open(path, settings)
     runner = opened.make_runner()

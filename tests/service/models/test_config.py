@@ -91,7 +91,7 @@ def test_a_relative_file_starts_at_the_folder_of_models_toml(tmp_path: Path) -> 
         ("[models.a]\nsources = []\n", InvalidModels, "a source is a string"),
         ("[models.a]\nload = true\n", InvalidModels, "needs one of source"),
         ("[models.a]\nuse = 'gpt'\n", UnknownModel, "use = 'gpt' names no built-in model"),
-        ("[models.a]\nsource = 's3:bucket/a'\n", UnknownSource, "starts with file:, hf:, npm:, pypi:"),
+        ("[models.a]\nsource = 'ftp:bucket/a'\n", UnknownSource, "starts with file:, hf:, npm:, pypi:, s3:"),
         ("[models.a]\nsource = 'tiny'\n", UnknownSource, "unknown source 'tiny'"),
         ("[models.a]\nsource = 'pypi:tiny'\nfile = 'a'\n", InvalidModels, "pypi:name==1.2.3"),
         ("[models.a]\nsource = 'pypi:--pre==1'\nfile = 'a'\n", InvalidModels, "pypi:name==1.2.3"),

@@ -49,7 +49,7 @@ def entry(name: str, kind: ModelKind, **more: Any) -> ModelEntry:
 
 @asynccontextmanager
 async def open_fleet(shelf: Shelf, *entries: ModelEntry, **settings: Any) -> AsyncIterator[Fleet]:
-    fleet = Fleet(echo_settings(**settings), {one.name: one for one in entries}, shelf)
+    fleet = Fleet(echo_settings(**settings), lambda: {one.name: one for one in entries}, shelf)
     fleet.start()
     try:
         yield fleet
@@ -118,7 +118,10 @@ async def test_who_waits_too_long_is_told_and_the_next_one_finds_it() -> None:
         assert shelf.loads == ["vectors"]
 
 
-@pytest.mark.parametrize(("error", "words"), [(NotAtSource("Not here."), "Not here."), (RuntimeError("x"), "log")])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(NotAtSource("/a/path"), "could not be fetched"), (EngineDown("Odd."), "Odd."), (RuntimeError("x"), "log")],
+)
 async def test_a_failure_is_told_in_words_and_not_tried_again_at_once(error: Exception, words: str) -> None:
     shelf = Shelf(error=error)
     shelf.may_load.set()

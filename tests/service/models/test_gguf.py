@@ -151,12 +151,13 @@ def test_a_broken_or_unknown_gguf_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in caught.value.message
 
 
-def test_a_folder_is_linked_and_costs_no_space(tmp_path: Path) -> None:
+@pytest.mark.parametrize("may_link", [True, False])
+def test_a_folder_that_nobody_writes_to_is_linked_and_costs_no_space(tmp_path: Path, may_link: bool) -> None:
     folder = write_folder(tmp_path / "model")
     for name in ("modeling_own.py", "training_args.bin", "headwater.json", "README.md"):
         (folder / name).write_bytes(b"no")
     out = tmp_path / "prepared"
-    assert prepare(folder, out, SilentProgress()) == Facts(None, "float32")
+    assert prepare(folder, out, SilentProgress(), may_link=may_link) == Facts(None, "float32")
     assert sorted(file.name for file in out.iterdir()) == [
         "config.json",
         "generation_config.json",
@@ -164,7 +165,7 @@ def test_a_folder_is_linked_and_costs_no_space(tmp_path: Path) -> None:
         "tokenizer.json",
         "tokenizer_config.json",
     ]
-    assert (out / "model.safetensors").samefile(folder / "model.safetensors")
+    assert (out / "model.safetensors").samefile(folder / "model.safetensors") == may_link
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pth", "model.pkl"])
