@@ -278,7 +278,7 @@ class Settings(BaseSettings):
         default=512, ge=1, le=1_048_576, description="The longest answer when a request does not say."
     )
     engine_hang_s: float = Field(
-        default=1.5,
+        default=1.3,
         gt=0,
         description="An engine that neither ends its step nor uses the processor for this long is taken for hung.",
     )

@@ -20,7 +20,7 @@ LATE_LOOKS = 4
 class Patience:
     """How long a silent thread is waited for, and how often an engine is started again."""
 
-    hang_s: float = 1.5
+    hang_s: float = 1.3
     step_max_s: float = 120.0
     max_restarts: int = 5
     restart_pause_s: float = 1.0
