@@ -18,6 +18,8 @@ from service.border import Border
 from service.drain import Drain
 from service.hosts import Hosts
 from service.lifespan import lifespan
+from service.limits.limiter import Limiter
+from service.limits.middleware import RateLimits
 from service.linger import Linger
 from service.metrics.metrics import Metrics
 from service.metrics.requests import RequestMeter
@@ -73,6 +75,7 @@ def create_app(settings: Settings, load: Load = load_model, tracer: "Tracer | No
     app.state.settings = settings
     app.state.load = load
     app.state.metrics = counted
+    app.state.limiter = Limiter(settings.limits) if settings.limits.is_on else None
     app.state.tracer = tracer
     app.state.drain = Drain()
     app.state.page = read_page()
@@ -169,6 +172,7 @@ def middleware(settings: Settings, counted: Metrics, tracer: "Tracer | None") ->
         Middleware(Linger),
         Middleware(ErrorBoundary),
         Middleware(Gate),
+        *([Middleware(RateLimits, refused=counted.rate_limited)] if settings.limits.is_on else []),
         Middleware(PlainBody),
         Middleware(
             BodyLimit,

@@ -129,6 +129,7 @@ CODES = {
     415: "unsupported_media_type",
     416: "range_not_satisfiable",
     422: "invalid_request",
+    429: "too_many_requests",
     431: "headers_too_large",
     500: "internal_error",
 }
@@ -137,6 +138,7 @@ BORDER_CODES = {  # what is refused before a route is looked for
     "origin_not_allowed": 403,
     "head_stalled": 408,
     "too_many_connections": 503,
+    "limits_unavailable": 503,
 }
 
 

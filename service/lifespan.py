@@ -20,6 +20,8 @@ from service.drain import Drain
 from service.generation_log import GenerationLog
 from service.grounding import GroundingLimits, LibraryGrounding
 from service.jobs import make_jobs, open_jobs_backend
+from service.limits.limiter import Limiter
+from service.limits.tokens import TokenMeter
 from service.metrics import loop_lag
 from service.metrics.generations import GenerationObserver
 from service.metrics.metrics import Metrics
@@ -69,7 +71,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     fleet.start()
     app.state.on_hangup.append(fleet.reload_all_soon)
     await asyncio.sleep(0)  # the first model is on its way before anything else is imported
-    streams = open_streams(settings, observers_of(counted, app.state.tracer))
+    streams = open_streams(settings, observers_of(counted, app.state.tracer, app.state.limiter))
     async with (
         open_storage(settings, UploadObserver(counted)) as storage,
         open_library(settings, storage, fleet, recognition) as library,
@@ -113,13 +115,16 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             await answers.close(grace_s=0)
 
 
-def observers_of(counted: Metrics, tracer: "Tracer | None") -> Callable[[], Observer]:
-    """Of each generation that somebody asks for: counted, written down, and traced where that is on."""
-    if tracer is None:
-        return lambda: Observers(GenerationObserver(counted), GenerationLog())
-    from service.tracing import GenerationSpans  # noqa: PLC0415  an extra, which costs nothing while it is off
+def observers_of(counted: Metrics, tracer: "Tracer | None", limiter: Limiter | None) -> Callable[[], Observer]:
+    """Of each generation that somebody asks for: counted, written down, and charged and traced where that is on."""
+    makers: list[Callable[[], Observer]] = [partial(GenerationObserver, counted), GenerationLog]
+    if limiter is not None:
+        makers.append(partial(TokenMeter, limiter, asyncio.get_running_loop()))
+    if tracer is not None:
+        from service.tracing import GenerationSpans  # noqa: PLC0415  an extra, which costs nothing while it is off
 
-    return lambda: Observers(GenerationObserver(counted), GenerationLog(), GenerationSpans(tracer))
+        makers.append(partial(GenerationSpans, tracer))
+    return lambda: Observers(*(make() for make in makers))
 
 
 def open_streams(settings: Settings, observer: Callable[[], Observer]) -> Streams:

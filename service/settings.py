@@ -18,6 +18,7 @@ from pydantic_settings import (
 from service.access.settings import AccessSettings
 from service.document_settings import DocumentSettings
 from service.edge_settings import EdgeSettings, Names
+from service.limits.settings import LimitSettings
 from service.origins import is_origin
 from service.prediction_settings import PredictionSettings
 
@@ -299,6 +300,7 @@ class Settings(BaseSettings):
     predictions: PredictionSettings = Field(
         default_factory=PredictionSettings, description="Predictions of models other than language models."
     )
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What one caller may have.")
     edge: EdgeSettings = Field(default_factory=EdgeSettings, description="Connections and the heads of requests.")
     file_chat: FileChatSettings = Field(default_factory=FileChatSettings, description="Answers from files.")
 

@@ -1,0 +1,1 @@
+"""How much one caller may ask for, and who has asked for how much."""

@@ -1,0 +1,51 @@
+"""What one caller may have; off until it is set, since overload has bounds of its own, for all callers together."""
+
+from typing import Annotated, TypeAlias
+
+from limits import RateLimitItem, parse_many
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+EXAMPLE = "100/minute"
+
+
+def are_rates(text: str) -> str:
+    try:
+        rates(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no rate: write it as {EXAMPLE}, or several as 10/second;1000/hour") from None
+    return text
+
+
+def rates(text: str) -> list[RateLimitItem]:
+    return list(parse_many(text)) if text.strip() else []
+
+
+Rates: TypeAlias = Annotated[str, AfterValidator(are_rates)]
+
+
+class LimitSettings(BaseModel):
+    """Of each caller, in windows that move: a key or a user, else an address."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    requests: Rates = Field(default="", description=f"Requests, such as `{EXAMPLE}` or `10/second;1000/hour`.")
+    routes: dict[str, Rates] = Field(
+        default={}, description='Requests of single routes besides, by method and path: `{"POST /login": "10/minute"}`.'
+    )
+    tokens: Rates = Field(
+        default="", description="Tokens that models write; who has used them up waits, what has begun is finished."
+    )
+    upload_bytes: Rates = Field(default="", description="Bytes of bodies sent to routes that take files.")
+    streams: int = Field(default=0, ge=0, description="Streams open at once in each process; 0 is no limit.")
+    redis_url: SecretStr | None = Field(
+        default=None, description="`redis://host:6379/0`: windows that all processes share; else each has its own."
+    )
+    max_entries: int = Field(
+        default=1_000_000,
+        ge=1000,
+        description="Requests that are remembered in this process; beyond it whoever was silent longest is forgotten.",
+    )
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.requests or self.routes or self.tokens or self.upload_bytes or self.streams)
