@@ -19,6 +19,7 @@ HOST = "127.0.0.1"
 READY_WITHIN_S = 180
 POLL_S = 0.005
 LEAVE_WITHIN_S = 35
+WORKERS_LEAVE_WITHIN_S = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ def end(process: psutil.Popen) -> None:
     """With what it has started: some leave their workers behind."""
     started = process.children(recursive=True)
     process.terminate()
-    _, left = psutil.wait_procs([process, *started], LEAVE_WITHIN_S)
-    for one in left:
+    _, stuck = psutil.wait_procs([process], LEAVE_WITHIN_S)
+    _, left = psutil.wait_procs(started, WORKERS_LEAVE_WITHIN_S)
+    for one in (*stuck, *left):
         one.kill()
-    psutil.wait_procs(left)
+    psutil.wait_procs([*stuck, *left])

@@ -76,7 +76,7 @@ def processing_formatter(settings: Settings, *, is_json: bool) -> logging.Format
 
 
 class PlainLines(logging.Formatter):
-    """A record without an exception, as one is written for every request, is made into the same line in a third of the
+    """A record without an exception, as one is written for every request, is made into the same line in half the
     time; all others go through the processors."""
 
     def __init__(self, by_processors: logging.Formatter) -> None:
