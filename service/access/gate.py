@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access.access import Access
@@ -16,7 +17,7 @@ from service.access.errors import AccessError, CredentialInvalid, ScopeMissing
 from service.access.policies import Policy
 from service.access.principal import STRANGER, Principal
 from service.access.rules import Decision, Rules
-from service.errors import domain_problem
+from service.errors import DomainError, domain_problem
 from streaming.errors import InvalidTicket
 from streaming.routes import WRONG_TICKET
 from streaming.streams import Stream
@@ -39,9 +40,16 @@ class Gate:
         try:
             admit(scope)
         except (AccessError, InvalidTicket) as error:
-            await domain_problem(scope, error)(scope, receive, send)
+            await refusal_of(scope, error)(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+def refusal_of(scope: Scope, error: DomainError) -> Response:
+    """A problem, unless the route has failures of a shape of its own."""
+    answer = domain_problem(scope, error)
+    reshaped = getattr(scope.get("route"), "failure_of", None)
+    return answer if reshaped is None else reshaped(answer)
 
 
 def admit(scope: Scope) -> None:

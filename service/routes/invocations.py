@@ -29,12 +29,20 @@ from uploads.errors import UploadsError
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 FAILURES: dict[int | str, dict[str, Any]] = {
-    status: {"model": InvocationsFailure} for status in (400, 401, 404, 409, 413, 415, 422, 500, 503)
+    status: {"model": InvocationsFailure} for status in (400, 401, 403, 404, 409, 413, 415, 422, 500, 503)
 }
 KEPT_HEADERS = ("retry-after", "www-authenticate")
 
 
+def failure_of(problem: Response) -> Response:
+    headers = {name: problem.headers[name] for name in KEPT_HEADERS if name in problem.headers}
+    detail = orjson.loads(problem.body)["detail"]
+    return JSONResponse({"error": detail}, problem.status_code, headers)
+
+
 class InvocationsRoute(APIRoute):
+    failure_of = staticmethod(failure_of)  # also for refusals of the gate, before the route is reached
+
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
 
@@ -49,12 +57,6 @@ class InvocationsRoute(APIRoute):
                 return failure_of(await on_http_exception(request, error))
 
         return answer
-
-
-def failure_of(problem: Response) -> Response:
-    headers = {name: problem.headers[name] for name in KEPT_HEADERS if name in problem.headers}
-    detail = orjson.loads(problem.body)["detail"]
-    return JSONResponse({"error": detail}, problem.status_code, headers)
 
 
 router = APIRouter(tags=["prediction"], route_class=InvocationsRoute)

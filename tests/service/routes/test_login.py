@@ -115,6 +115,12 @@ def test_without_a_credential_a_greeting_is_401_also_where_nobody_else_is_asked(
             assert answer.headers["content-type"] == "application/problem+json"
 
 
+def test_a_refusal_of_a_hosted_models_route_has_the_shape_of_its_failures(closed: Closed) -> None:
+    answer = httpx.post(f"{closed.running.url}/invocations", json={"text": "x"}, timeout=60)
+    assert (answer.status_code, set(answer.json())) == (401, {"error"})
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
 def test_a_service_that_gives_no_tokens_says_so(server: RunningServer) -> None:
     answer = httpx.post(f"{server.url}/login", json={"username": "a", "password": "b"})
     assert (answer.status_code, answer.json()["code"]) == (404, "login_not_configured")
