@@ -73,12 +73,15 @@ class Bench:
         async with self.client.stream("POST", "/chat/stream", json=body, headers=headers) as answer:
             if answer.status_code != 200:
                 raise ValueError(f"{answer.status_code} {(await answer.aread()).decode()}")
-            async for line in answer.aiter_lines():
-                now = time.monotonic()
-                if len(events) > 2:
-                    self.tally.silences_s.append(now - last)
-                last = now
-                events.append(json.loads(line))
+            try:
+                async for line in answer.aiter_lines():
+                    now = time.monotonic()
+                    if len(events) > 2:
+                        self.tally.silences_s.append(now - last)
+                    last = now
+                    events.append(json.loads(line))
+            except httpx.RemoteProtocolError:  # how a failed answer ends
+                raise ValueError(str(events[-1:])) from None
         if events[-1]["event"] != "end":
             raise ValueError(str(events[-1]))
         self.tally.counts["streams"] += 1
