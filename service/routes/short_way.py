@@ -2,7 +2,8 @@
 
 FastAPI solves dependencies, query and body for a route in general, which takes longer than a small model. A body that
 is what most clients send is answered without that. Whatever else comes goes the long way, which also says what is
-wrong with it, so that there is one wording for each error.
+wrong with it, so that there is one wording for each error. The route's dependencies are not asked on the short way:
+what every request has to pass stands in the middleware.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
