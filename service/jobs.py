@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from service.batch_rows import RowPredictor
 from service.settings import Settings
 from service.storage import WORK_FOLDER, Storage
 from uploads import batch, checkpoint, ingest
@@ -23,7 +22,7 @@ class Jobs:
     watch: JobWatch
 
 
-def make_jobs(settings: Settings, storage: Storage, library: Library, predict_row: RowPredictor) -> Jobs:
+def make_jobs(settings: Settings, storage: Storage, library: Library, predict_row: batch.PredictRow) -> Jobs:
     results = Results(storage.results, storage.jobs)
     folder = settings.data_dir / WORK_FOLDER
     handlers = make_handlers(settings, storage, library, predict_row)
@@ -33,7 +32,7 @@ def make_jobs(settings: Settings, storage: Storage, library: Library, predict_ro
 
 
 def make_handlers(
-    settings: Settings, storage: Storage, library: Library, predict_row: RowPredictor
+    settings: Settings, storage: Storage, library: Library, predict_row: batch.PredictRow
 ) -> dict[str, Handler]:
     """A new kind of job gets its line here."""
     folder = settings.data_dir / WORK_FOLDER

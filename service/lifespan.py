@@ -27,6 +27,7 @@ from service.metrics.generations import GenerationObserver
 from service.metrics.metrics import Metrics
 from service.metrics.uploads import UploadObserver
 from service.models.fleet import Fleet, entries_of
+from service.one_shot_rows import ModelRows, OneShotRows, check_of
 from service.settings import MIB, Settings
 from service.storage import open_storage
 from streaming.backend import Backend
@@ -81,12 +82,12 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         app.state.fleet = fleet
         app.state.rules = Rules(app.routes, app.state.policies)
         background_log = open_log(partial(GenerationObserver, counted, is_background=True))
-        predict_row = RowPredictor(fleet.language, background_log, settings.max_prompt_chars)
+        answers = open_answers(settings, counted)
+        predict_row = open_rows(settings, fleet, background_log, answers)
         jobs = make_jobs(settings, storage, library, predict_row)
         readings = open_readings(settings, storage.uploads, library)
         backend = open_backend(settings, streams, fleet, readings, drain, counted=counted)
         finish = partial(finish_answers, fleet, readings)
-        answers = open_answers(settings, counted)
         tasks = [
             start(streams.sweep_forever()),
             start(loop_lag.measure_forever(counted.loop_lag_s.observe)),
@@ -100,7 +101,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
                 "backend": backend,
                 "fleet": fleet,
                 "uploads": open_uploads_backend(settings, storage.uploads, library, drain),
-                "jobs": open_jobs_backend(settings, storage, jobs, check_model=backend.find_predictor),
+                "jobs": open_jobs_backend(
+                    settings, storage, jobs, check_model=check_of(fleet.kind_of, backend.find_predictor)
+                ),
                 "search": open_search_backend(settings, library),
                 "answers": answers,
             }
@@ -190,6 +193,11 @@ def open_answers(settings: Settings, counted: Metrics) -> Answers:
     batches = Batches(limits, counted.batch_items.observe)
     cache = AnswerCache(int(settings.cache_max_mib * MIB), settings.cache_ttl_s)
     return Answers(batches, cache, counted, max_items=limits.max_items, is_shared=settings.cache_shared)
+
+
+def open_rows(settings: Settings, fleet: Fleet, make_log: Callable[[], MemoryLog], answers: Answers) -> ModelRows:
+    language = RowPredictor(fleet.language, make_log, settings.max_prompt_chars)
+    return ModelRows(fleet.kind_of, language, OneShotRows(fleet.one_shot, answers.answer))
 
 
 def open_uploads_backend(settings: Settings, uploads: Uploads, library: Library, drain: Drain) -> UploadsBackend:

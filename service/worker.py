@@ -7,10 +7,10 @@ import signal
 import threading
 from functools import partial
 
-from service.batch_rows import RowPredictor
 from service.documents import make_recognition, open_library
 from service.jobs import make_jobs
-from service.lifespan import open_log
+from service.lifespan import open_answers, open_log, open_rows
+from service.metrics.metrics import Metrics
 from service.models.errors import ModelsError
 from service.models.fleet import Fleet, entries_of
 from service.models.thread import LOADER_THREAD
@@ -41,14 +41,13 @@ async def work(settings: Settings) -> None:
     recognition = make_recognition(settings.documents)
     async with open_storage(settings) as storage, open_library(settings, storage, fleet, recognition) as library:
         fleet.start()
-        jobs = make_jobs(
-            settings, storage, library, RowPredictor(fleet.language, open_log(), settings.max_prompt_chars)
-        )
+        answers = open_answers(settings, Metrics())
+        jobs = make_jobs(settings, storage, library, open_rows(settings, fleet, open_log(), answers))
         working = asyncio.create_task(jobs.worker.run())
         _log.info("working on jobs: %s", ", ".join(jobs.handlers))
         await leaving.wait()
         _log.info("leaving: what runs may finish within %g s", settings.shutdown_grace_s)
-        await asyncio.gather(jobs.worker.drain(settings.shutdown_grace_s), fleet.close(0))
+        await asyncio.gather(jobs.worker.drain(settings.shutdown_grace_s), fleet.close(0), answers.close(0))
         await working
 
 

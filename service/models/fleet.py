@@ -95,6 +95,10 @@ class Fleet:
                 await self._wait_for(model)
         return self.registry.one_shot(name)
 
+    def kind_of(self, name: str) -> ModelKind:
+        """Raises `UnknownModel`."""
+        return self.registry.find(name).kind
+
     def name_of_kind(self, kind: ModelKind) -> str:
         """That of the first model of this kind. Raises `UnknownModel`."""
         for name, entry in self._entries.items():

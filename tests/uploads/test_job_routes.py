@@ -152,7 +152,7 @@ def test_a_job_that_succeeded_cannot_be_cancelled(url: str) -> None:
     assert problem(httpx.delete(f"{url}/jobs/{job_id}")) == (409, "job_ended")
 
 
-@pytest.mark.parametrize("job_id", [UNKNOWN, "x", "j" + "A" * 32, "%00", "..", UNKNOWN + "0"])
+@pytest.mark.parametrize("job_id", [UNKNOWN, "x", "j" + "A" * 32, "%00", "...", UNKNOWN + "0"])
 def test_an_unknown_id_is_404_on_every_route(url: str, job_id: str) -> None:
     for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/events"), ("GET", "/result")):
         assert httpx.request(method, f"{url}/jobs/{job_id}{path}").status_code == 404
