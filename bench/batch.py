@@ -87,6 +87,7 @@ def measure(options: argparse.Namespace, folder: str) -> tuple[Seen, list[str]]:
         read_chats(server, 1, options.tokens, 0)  # warm
         for number in range(options.rounds):
             measure_round(server, options, seen, FIRST_CHAT + 1000 * number)
+            sys.stderr.write(f"after round {number + 1}: {seen.table()}\n")  # a run that is cut has shown something
         if options.to_end:
             notes.append(to_end(start_batch(server, options.rows, options.row_tokens), options.rows))
     return seen, notes

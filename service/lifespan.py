@@ -28,6 +28,7 @@ from service.metrics.metrics import Metrics
 from service.metrics.uploads import UploadObserver
 from service.models.fleet import Fleet, entries_of
 from service.one_shot_rows import ModelRows, OneShotRows, check_of
+from service.priority import raise_own
 from service.settings import MIB, Settings
 from service.storage import open_storage
 from streaming.backend import Backend
@@ -63,6 +64,7 @@ class State(TypedDict):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+    raise_own()
     settings: Settings = app.state.settings
     drain: Drain = app.state.drain
     counted: Metrics = app.state.metrics
