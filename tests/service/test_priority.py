@@ -21,9 +21,7 @@ thread.join()
 child = subprocess.run(["nice"], capture_output=True, text=True)
 print(raised, own(), found[0], child.stdout.strip())
 """
-FORBIDDEN = (
-    "import resource; resource.setrlimit(resource.RLIMIT_NICE, (0, 0)); os.geteuid() == 0 and os.setuid(65534)"
-)
+FORBIDDEN = "import resource; resource.setrlimit(resource.RLIMIT_NICE, (0, 0)); os.geteuid() == 0 and os.setuid(65534)"
 
 
 def said(before: str) -> list[str]:
