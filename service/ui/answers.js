@@ -21,6 +21,7 @@ class Answer {
     this.readers = new Set();
     this.close = () => {};
     this.isStopped = false;
+    this.isDropped = false;
     this.startedAt = performance.now();
     this.keptAt = 0;
   }
@@ -101,11 +102,12 @@ export async function start(message) {
     const body = { ...requestOf(path), ...requestOptions(options.value), grace_s: GRACE_S };
     const made = await ask("POST", "/chat/streams", body);
     answer.update({ stream: { id: made.stream_id, url: made.url, last: null } });
+    if (answer.isDropped) return void (await cancel(answer));
     await keep(answer.message, true);
     if (answer.isStopped) await cancel(answer);
     follow(answer);
   } catch (refusal) {
-    answer.fail(refusal.code ?? "page_failed", refusal.message, true);
+    if (!answer.isDropped) answer.fail(refusal.code ?? "page_failed", refusal.message, true);
   }
 }
 
@@ -145,10 +147,21 @@ export async function stop(id) {
   if (answer.message.stream !== null) await cancel(answer);
 }
 
+/** Ends answers whose messages are being taken away; nothing of them is written down any more. */
+export function drop(isGone) {
+  for (const answer of running.value.values()) {
+    if (!isGone(answer.message)) continue;
+    answer.isDropped = true;
+    answer.close();
+    running.value = without(running.value, answer.message.id);
+    if (answer.message.stream !== null) cancel(answer);
+  }
+}
+
 async function cancel(answer) {
   try {
     await ask("DELETE", `/chat/streams/${answer.message.stream.id}`);
   } catch (refusal) {
-    answer.fail(refusal.code ?? "page_failed", refusal.message, true);
+    if (!answer.isDropped) answer.fail(refusal.code ?? "page_failed", refusal.message, true);
   }
 }

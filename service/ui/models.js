@@ -2,10 +2,11 @@
 import { ask } from "./api.js";
 import { cell } from "./cell.js";
 
-/** `[{name, state}]`, or null until it is known. */
+/** `[{name, state, …}]`, or null until it is known. */
 export const models = cell(null);
 
+/** Those that can be talked to. */
 export async function loadModels() {
-  const { models: states } = await ask("GET", "/health");
-  models.value = Object.entries(states).map(([name, state]) => ({ name, state }));
+  const { models: found } = await ask("GET", "/models");
+  models.value = found.filter((one) => one.task === "language");
 }

@@ -1,7 +1,7 @@
 // Which view is open stands behind the `#` of the address: `#/c/<conversation>`, `#/files`, `#/models`, `#/try`.
 import { cell } from "./cell.js";
 
-export const VIEWS = [];
+export const VIEWS = ["files", "models", "try"];
 
 function read() {
   const [, name, id] = location.hash.split("/");

@@ -7,7 +7,7 @@ import { current } from "../book.js";
 import { IconButton } from "./icons.js";
 import { OptionsDialog } from "./options_dialog.js";
 
-const TABS = [["chat", "Chat"]];
+const TABS = [["chat", "Chat"], ["files", "Files"], ["models", "Models"], ["try", "Try"]];
 
 export function Bar({ view, isDrawn, onMenu }) {
   const { conversation, messages } = useCell(current);

@@ -5,7 +5,7 @@ import { add, choose, current, removeMessage } from "../book.js";
 import { useCell } from "../cell.js";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../html.js";
 import { rename } from "../route.js";
-import { pathOf } from "../tree.js";
+import { descendantsOf, pathOf } from "../tree.js";
 import { Composer } from "./composer.js";
 import { Icon } from "./icons.js";
 import { Message } from "./message.js";
@@ -32,7 +32,10 @@ const actions = {
   regenerate: askAgain,
   choose,
   remove(message) {
-    if (confirm("Delete this message and everything after it?")) removeMessage(message.id);
+    if (!confirm("Delete this message and everything after it?")) return;
+    const gone = new Set(descendantsOf(current.value.messages, message.id));
+    answers.drop((one) => gone.has(one.id));
+    removeMessage(message.id);
   },
 };
 
@@ -65,7 +68,7 @@ function Scroller({ of, count, children }) {
   const inside = useRef(null);
   const follows = useRef(true);
   const [isAway, setAway] = useState(false);
-  const toEnd = () => frame.current.scrollTo({ top: frame.current.scrollHeight });
+  const toEnd = () => frame.current?.scrollTo({ top: frame.current.scrollHeight }); // null: another view was opened
   useLayoutEffect(() => {
     follows.current = true;
     toEnd();

@@ -11,10 +11,10 @@ export function Dialog({ title, onClose, children, wide = false }) {
   return html`
     <dialog ref=${element} class=${wide ? "dialog wide-dialog" : "dialog"} aria-labelledby="dialog-title" onClose=${onClose} onClick=${onClick}>
       <div class="dialog-inside">
-        <header>
+        <div class="dialog-head">
           <h2 id="dialog-title">${title}</h2>
           <${IconButton} icon="close" label="Close" onClick=${() => element.current.close()} />
-        </header>
+        </div>
         ${children}
       </div>
     </dialog>

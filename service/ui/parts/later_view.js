@@ -2,6 +2,9 @@
 import { html, useEffect, useState } from "../html.js";
 
 const VIEWS = {
+  files: () => import("../views/files.js"),
+  models: () => import("../views/models.js"),
+  try: () => import("../views/try.js"),
 };
 
 export function LaterView({ name }) {

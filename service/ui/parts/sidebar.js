@@ -1,4 +1,5 @@
 // The conversations of this browser: found, opened, renamed, taken away, carried elsewhere.
+import { drop } from "../answers.js";
 import { conversations, current, remove, rename, search } from "../book.js";
 import { useCell } from "../cell.js";
 import { html, useEffect, useRef, useState } from "../html.js";
@@ -97,26 +98,29 @@ function Row({ conversation, onOpen }) {
 async function takeAway(conversation) {
   if (!confirm(`Delete “${conversation.title}”? It is kept nowhere else.`)) return;
   const isOpen = current.value.conversation.id === conversation.id;
+  drop((message) => message.conversation === conversation.id);
   await remove(conversation.id);
   if (isOpen) go("#/");
 }
 
 function Renaming({ conversation, onDone }) {
   const field = useRef(null);
-  useEffect(() => field.current.select(), []);
-  const save = () => {
-    const title = field.current.value.trim();
+  useEffect(() => {
+    field.current.focus();
+    field.current.select();
+  }, []);
+  const onBlur = (event) => {
+    const title = event.target.value.trim();
     if (title !== "" && title !== conversation.title) rename(conversation, title);
     onDone();
   };
   const onKeyDown = (event) => {
-    if (event.key === "Enter") save();
-    if (event.key === "Escape") {
-      event.stopPropagation();
-      onDone();
-    }
+    if (event.key !== "Enter" && event.key !== "Escape") return;
+    event.stopPropagation();
+    if (event.key === "Escape") event.target.value = conversation.title;
+    event.target.blur();
   };
-  return html`<input ref=${field} class="renaming" aria-label="Title" defaultValue=${conversation.title} onKeyDown=${onKeyDown} onBlur=${save} />`;
+  return html`<input ref=${field} class="renaming" aria-label="Title" defaultValue=${conversation.title} onKeyDown=${onKeyDown} onBlur=${onBlur} />`;
 }
 
 function Foot() {

@@ -87,7 +87,8 @@ def opening(browser: Browser) -> Iterator[Open]:
 
     try:
         yield open_page
-        assert not [complaint for one in opened for complaint in one.complaints]
+        complaints = [complaint for one in opened for complaint in one.complaints]
+        assert not complaints, complaints
     finally:
         for context in contexts:
             context.close()

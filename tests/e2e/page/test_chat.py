@@ -1,11 +1,8 @@
 """The built-in page at `/` with the echo engine: one asks, reads, stops, comes back."""
 
-from collections.abc import Iterator
+from playwright.sync_api import expect
 
-import pytest
-from playwright.sync_api import Browser, expect
-
-from tests.e2e.chat_page import ChatPage, Open, opening
+from tests.e2e.page.chat_page import ChatPage, Open
 from tests.e2e.process import Headwater
 from tests.e2e.proxy import proxying
 
@@ -27,12 +24,6 @@ print("hello")
 ```
 
 The end."""
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Open]:
-    with opening(browser) as open_page:
-        yield open_page
 
 
 def has_begun(chat: ChatPage) -> None:

@@ -1,0 +1,29 @@
+// The page: a question, an answer that grows, a stop button.
+import { askByFetch } from "./by_fetch.js";
+import { askBySource } from "./by_source.js";
+
+const [form, question, answer, state, stop] = ["form", "question", "answer", "state", "stop"].map((id) =>
+  document.getElementById(id),
+);
+const ways = { source: askBySource, fetch: askByFetch };
+
+const on = {
+  text: (text) => answer.append(text),
+  state: (words) => (state.textContent = words),
+  end({ finish_reason: reason, usage, timings }) {
+    state.textContent = `${reason}: ${usage.completion_tokens} tokens, ${Math.round(timings.tokens_per_second)} a second`;
+    stop.disabled = true;
+  },
+};
+
+form.onsubmit = async (event) => {
+  event.preventDefault();
+  answer.textContent = "";
+  state.textContent = "asking";
+  try {
+    stop.onclick = await ways[event.submitter.value]([{ role: "user", content: question.value }], on);
+    stop.disabled = false;
+  } catch (error) {
+    state.textContent = error.message;
+  }
+};

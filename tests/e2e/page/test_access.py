@@ -1,0 +1,74 @@
+"""A service that asks who calls, with room for one answer at a time: signing in, and waiting in the line."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.e2e.page.chat_page import ChatPage, Open
+from tests.e2e.process import Headwater, free_port, serving
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Headwater]:
+    log = tmp_path_factory.mktemp("closed") / "log"
+    closed = {"HEADWATER_ACCESS__REQUIRED": "true", "HEADWATER_MAX_RUNNING": "1"}
+    with serving(log, free_port(), "--engine", "echo", **closed) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def key(server: Headwater) -> str:
+    command = [sys.executable, "-m", "service", "keys", "create", "ann"]
+    environment = {**os.environ, "HEADWATER_DATA_DIR": str(server.log.parent / "data")}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    return done.stdout.split()[-1]
+
+
+def want_to_sign_in(chat: ChatPage) -> Locator:
+    """The page may have asked by itself already; then a click on what is behind its dialog changes nothing."""
+    chat.page.locator(".foot button", has_text="Sign in").dispatch_event("click")
+    return chat.page.get_by_role("dialog", name="Sign in")
+
+
+def sign_in(dialog: Locator, key: str, *, is_kept: bool) -> None:
+    dialog.get_by_label("Key", exact=True).fill(key)
+    dialog.get_by_role("checkbox").set_checked(is_kept)
+    dialog.get_by_role("button", name="Sign in").click()
+
+
+def test_a_key_lets_one_in_and_is_kept_only_when_asked_to(open_page: Open, server: Headwater, key: str) -> None:
+    chat = open_page(server.url, "#/files")
+    dialog = want_to_sign_in(chat)
+    sign_in(dialog, "hw_wrong", is_kept=False)
+    expect(dialog.get_by_label("Key", exact=True)).to_have_value("")
+    sign_in(dialog, key, is_kept=True)
+    expect(dialog).to_have_count(0)
+    expect(chat.page.get_by_text("No files yet.")).to_be_visible()
+    assert key not in chat.read("JSON.stringify(localStorage)")
+    assert key in chat.read("JSON.stringify(sessionStorage)")
+    chat.open().page.reload()
+    chat.ask("[[echo tps=20]]three four five six seven eight nine ten")
+    expect(chat.answer).to_contain_text("three")
+    chat.page.reload()
+    expect(chat.answer).to_have_text("three four five six seven eight nine ten")
+    chat.page.get_by_role("button", name="Sign out").click()
+    assert chat.read("sessionStorage.length") == 0
+
+
+def test_the_place_in_the_line_is_told(open_page: Open, server: Headwater, key: str) -> None:
+    first, second = open_page(server.url), open_page(server.url)
+    for chat in (first, second):
+        dialog = want_to_sign_in(chat)
+        sign_in(dialog, key, is_kept=False)
+        expect(dialog).to_have_count(0)
+    assert first.read("sessionStorage.length") == 0
+    first.ask("[[echo prefill_ms=600000]]slow")
+    expect(first.answers.last.get_by_role("status")).to_contain_text("Reading the question")
+    second.ask("quick")
+    expect(second.answers.last.get_by_role("status")).to_contain_text("Number 1 in the line")
+    first.page.keyboard.press("Escape")
+    expect(second.answer).to_have_text("quick")
