@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from service.app import create_app
+from service.hosts import Hosts
 from service.settings import Settings, setting_paths, variable_of
 from tests.server import RunningServer, echo_settings
 from tests.service.metrics.scrape import Scraped
@@ -75,6 +76,24 @@ def test_the_pod_has_no_rights_and_probes_that_exist() -> None:
     assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
     claim = {volume.get("persistentVolumeClaim", {}).get("claimName") for volume in pod["volumes"]}
     assert documents()["PersistentVolumeClaim"]["metadata"]["name"] in claim
+
+
+def test_a_pod_answers_to_its_ingress_its_service_and_its_probes_and_to_no_other_name() -> None:
+    given = documents()["ConfigMap"]["data"]
+    settings = Settings(_env_file=None, allowed_hosts=given["HEADWATER_ALLOWED_HOSTS"], host=given["HEADWATER_HOST"])
+    hosts = Hosts(settings.allowed_hosts, settings.host, own_name="headwater-5f6d-x2x")
+    ingress = documents()["Ingress"]["spec"]
+    names = [rule["host"] for rule in ingress["rules"]] + [host for one in ingress["tls"] for host in one["hosts"]]
+    service = documents()["Service"]["metadata"]["name"]
+    by_address = [f"10.244.1.7:{given['HEADWATER_PORT']}", f"[fd00::7]:{given['HEADWATER_PORT']}"]  # the kubelet's
+    for name in (*names, service, f"{service}.default.svc", f"{service}.default.svc.cluster.local", *by_address):
+        assert hosts.answers_to(name.encode()), name
+    assert not hosts.answers_to(b"evil.example")
+
+
+def test_neither_deployment_answers_anybody_without_a_key() -> None:
+    assert documents()["ConfigMap"]["data"]["HEADWATER_ACCESS__REQUIRED"] == "true"
+    assert "Environment=HEADWATER_ACCESS__REQUIRED=true" in UNIT.read_text().splitlines()
 
 
 def test_a_pod_has_the_time_that_its_drain_takes() -> None:
