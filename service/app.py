@@ -19,6 +19,7 @@ from service.drain import Drain
 from service.hosts import Hosts
 from service.lifespan import lifespan
 from service.limits.limiter import Limiter
+from service.limits.logins import LoginLimits
 from service.limits.middleware import RateLimits
 from service.linger import Linger
 from service.metrics.metrics import Metrics
@@ -76,6 +77,7 @@ def create_app(settings: Settings, load: Load = load_model, tracer: "Tracer | No
     app.state.load = load
     app.state.metrics = counted
     app.state.limiter = Limiter(settings.limits) if settings.limits.is_on else None
+    app.state.login_limits = LoginLimits(settings.limits)
     app.state.tracer = tracer
     app.state.drain = Drain()
     app.state.page = read_page()

@@ -90,6 +90,10 @@ def caller_of(scope: Scope) -> str:
     principal: Principal | None = scope["state"].get("principal")
     if principal is not None and principal.credential != "none":
         return f"principal:{principal.id}"
+    return address_of(scope)
+
+
+def address_of(scope: Scope) -> str:
     client = scope.get("client")
     return f"address:{network_of(client[0])}" if client else "address:local"
 

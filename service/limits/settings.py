@@ -1,4 +1,4 @@
-"""What one caller may have; off until it is set, since overload has bounds of its own, for all callers together."""
+"""What one caller may have. All but logins is off until it is set: overload has bounds of its own, for all together."""
 
 from typing import Annotated, TypeAlias
 
@@ -30,7 +30,16 @@ class LimitSettings(BaseModel):
 
     requests: Rates = Field(default="", description=f"Requests, such as `{EXAMPLE}` or `10/second;1000/hour`.")
     routes: dict[str, Rates] = Field(
-        default={}, description='Requests of single routes besides, by method and path: `{"POST /login": "10/minute"}`.'
+        default={},
+        description='Requests of single routes besides, by method and path: `{"POST /search": "10/minute"}`.',
+    )
+    login_per_address: Rates = Field(
+        default="30/minute",
+        description="Attempts to log in, right ones too, from one address (of IPv6 its /64); empty is no limit.",
+    )
+    login_per_name: Rates = Field(
+        default="10/minute;100/hour",
+        description="Attempts to log in with one name, right ones too, wherever they come from; empty is no limit.",
     )
     tokens: Rates = Field(
         default="", description="Tokens that models write; who has used them up waits, what has begun is finished."

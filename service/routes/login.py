@@ -1,18 +1,23 @@
 """`POST /login` and `GET /protected`: a token for a name and a password, and what it is good for at the least."""
 
+import logging
 from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
+from limits.errors import StorageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.responses import JSONResponse, Response
 
 from service.access.access import Access
 from service.access.principal import Principal
-from service.errors import documented
+from service.errors import documented, problem
+from service.limits.logins import LoginLimits
+from service.limits.middleware import UNCHECKED, address_of
 from streaming.schemas import NoQuery, Plain
 
 BODY_BYTES_MAX = 8192
@@ -21,6 +26,7 @@ FORM_FIELDS_MAX = 16
 IGNORED_FIELDS = ("grant_type", "scope", "client_id", "client_secret")  # of OAuth 2.0, as /docs sends them
 
 router = APIRouter(tags=["access"])
+_log = logging.getLogger("headwater.limits")
 
 
 class Login(BaseModel):
@@ -58,7 +64,7 @@ BODY = {
 
 
 @router.post(
-    "/login", response_model=Token, openapi_extra=BODY, responses=documented(400, 401, 404, 413, 415, 422, 503)
+    "/login", response_model=Token, openapi_extra=BODY, responses=documented(400, 401, 404, 413, 415, 422, 429, 503)
 )
 async def login(request: Request, query: Annotated[LoginQuery, Query()]) -> Response:
     """A token for `Authorization: Bearer`. Takes JSON, a form, or a query string."""
@@ -67,6 +73,8 @@ async def login(request: Request, query: Annotated[LoginQuery, Query()]) -> Resp
     if given and query.model_fields_set:
         raise refused("Give either a body or a query string, not both")
     asked = validated(given or query.model_dump(exclude_none=True), "body" if given else "query")
+    if (refusal := await too_many(request, asked.username)) is not None:
+        return refusal
     token = await access.log_in(asked.username, asked.password)
     answer = Token(access_token=token, expires_in=request.app.state.settings.access.token_ttl_s)
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
@@ -77,6 +85,21 @@ async def protected(request: Request, _: Annotated[NoQuery, Query()]) -> Greetin
     """Greets whoever has a valid key or token."""
     principal: Principal = request.state.principal
     return Greeting(message=f"Hello {principal.name}")
+
+
+async def too_many(request: Request, name: str) -> Response | None:
+    """Before the password is looked at: what is refused costs no hash, and tells nothing of a guess."""
+    limits: LoginLimits = request.app.state.login_limits
+    try:
+        wait_s = await limits.wait_s(address_of(request.scope), name)
+    except (StorageError, RedisError) as error:
+        _log.error("limits cannot be checked: %s", type(error).__name__)
+        return problem(request.scope, 503, UNCHECKED, "limits_unavailable", {"Retry-After": "5"})
+    if not wait_s:
+        return None
+    request.app.state.metrics.rate_limited.inc()
+    words = f"There were too many attempts to log in. Wait {wait_s} s."
+    return problem(request.scope, 429, words, headers={"Retry-After": str(wait_s)})
 
 
 async def body_of(request: Request) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from tests.service.access.world import SECRET, fill_two
 PASSWORD = "a-canary-password"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 WRONG = "a-canary-that-is-wrong"
+UNLIMITED = {"login_per_address": "", "login_per_name": ""}
 
 
 @dataclass
@@ -32,7 +33,8 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Closed]:
     folder: Path = tmp_path_factory.mktemp("login")
     key, _ = fill_two(folder)
     users = {"eve": {"password_hash": hash_password(PASSWORD), "scopes": ["predict"]}}
-    settings = echo_settings(data_dir=folder, access={"jwt_secret": SECRET, "users": users, "token_ttl_s": 600})
+    access = {"jwt_secret": SECRET, "users": users, "token_ttl_s": 600}
+    settings = echo_settings(data_dir=folder, access=access, limits=UNLIMITED)
     with serving(settings) as running:
         yield Closed(running, key)
 
