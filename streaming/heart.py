@@ -3,16 +3,24 @@
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import NamedTuple
+
+PRESSURE = Path("/proc/pressure/cpu")
 
 
 class Look(NamedTuple):
-    """What is seen of a thread at one moment; `cpu_s` is the processor time it has used, None where nobody can tell."""
+    """What is seen of a thread at one moment. None stands for what nobody can tell.
+
+    `cpu_s` is the processor time it has used; `queued_s` how long, all in all, somebody on this machine had to wait for
+    a processor: where that grows as fast as the time, a thread may stand still only because it gets none.
+    """
 
     at: float
     beats: int
     is_resting: bool
     cpu_s: float | None
+    queued_s: float | None = None
 
 
 class Heart:
@@ -37,7 +45,7 @@ class Heart:
         self._is_resting = True
 
     def look(self) -> Look:
-        return Look(time.monotonic(), self._beats, self._is_resting, self._cpu_s())
+        return Look(time.monotonic(), self._beats, self._is_resting, self._cpu_s(), queued_s())
 
     def _cpu_s(self) -> float | None:
         if self._cpu_clock is None:
@@ -46,3 +54,12 @@ class Heart:
             return time.clock_gettime(self._cpu_clock)
         except OSError:  # the thread has ended
             return None
+
+
+def queued_s() -> float | None:
+    """As Linux counts it since the machine started; None where it does not."""
+    try:
+        some = PRESSURE.read_text("ascii").splitlines()[0]
+        return int(some.rpartition("total=")[2]) / 1_000_000
+    except (OSError, ValueError, IndexError):
+        return None

@@ -2,7 +2,8 @@
 
 A step may take long: a long prompt, a slow or a crowded machine. Whoever computes uses the processor, though; a thread
 that waits for what never comes does not. So a silent thread hangs when it has used almost no processor time for
-`hang_s`, and also, whatever it uses, when one step takes `step_max_s`: then it runs in a circle.
+`hang_s`, and also, whatever it uses, when one step takes `step_max_s`: then it runs in a circle. On a machine where
+processors are waited for nearly all the time, it is given `CROWDED_PATIENCE` times as long: a false alarm ends streams.
 """
 
 from collections import deque
@@ -12,6 +13,9 @@ from streaming.heart import Look
 
 BUSY_SHARE = 0.02
 """Of one processor. Beside fifty other busy threads a step still gets as much."""
+CROWDED_SHARE = 0.6
+"""Of the time, somebody waits for a processor. Alone, an engine and its readers come to less."""
+CROWDED_PATIENCE = 10
 LATE_LOOKS = 4
 """After a pause of so many intervals it was this process that got no time: what was seen before says nothing."""
 
@@ -37,6 +41,7 @@ class Vigil:
         self._patience = patience
         self._looks: deque[Look] = deque()
         self._silent_since = 0.0
+        self._idle_since: float | None = None
 
     def is_stuck(self, look: Look) -> bool:
         if self._starts_anew(look):
@@ -45,13 +50,28 @@ class Vigil:
         self._looks.append(look)
         while len(self._looks) > 1 and look.at - self._looks[1].at >= self._patience.hang_s:
             self._looks.popleft()
-        return look.at - self._silent_since >= self._patience.step_max_s or self._is_idle_in_a_step(look)
+        return look.at - self._silent_since >= self._patience.step_max_s or self._hangs(look)
 
     def _starts_anew(self, look: Look) -> bool:
         if look.is_resting or not self._looks:
             return True
         last = self._looks[-1]
         return look.beats != last.beats or look.at - last.at > LATE_LOOKS * self._patience.interval_s
+
+    def _hangs(self, look: Look) -> bool:
+        if not self._is_idle_in_a_step(look):
+            self._idle_since = None
+            return False
+        if self._idle_since is None:
+            self._idle_since = self._looks[0].at
+        longer = CROWDED_PATIENCE if self._is_crowded(look) else 1
+        return look.at - self._idle_since >= longer * self._patience.hang_s
+
+    def _is_crowded(self, look: Look) -> bool:
+        first = self._looks[0]
+        if look.queued_s is None or first.queued_s is None:
+            return False
+        return look.queued_s - first.queued_s > CROWDED_SHARE * (look.at - first.at)
 
     def _is_idle_in_a_step(self, look: Look) -> bool:
         first = self._looks[0]

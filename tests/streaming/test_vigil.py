@@ -26,6 +26,19 @@ def test_a_thread_that_uses_no_processor_is_stuck_within_two_seconds() -> None:
     assert 1.5 <= found < 1.8
 
 
+def test_on_a_crowded_machine_it_is_given_ten_times_as_long() -> None:
+    crowded = [look._replace(queued_s=0.95 * look.at) for look in looks(30, cpu_share=0)]
+    found = stuck_after(crowded)
+    assert found is not None
+    assert 15 <= found < 15.3
+
+
+def test_company_that_takes_half_of_the_processors_changes_nothing() -> None:
+    found = stuck_after(look._replace(queued_s=0.5 * look.at) for look in looks(5, cpu_share=0))
+    assert found is not None
+    assert found < 1.8
+
+
 def test_a_long_step_is_not_stuck_while_it_computes_even_beside_others() -> None:
     assert stuck_after(looks(59, cpu_share=0.05)) is None
 
