@@ -273,13 +273,23 @@ async def test_a_stream_outlives_every_limit_on_heads(hasty: RunningServer) -> N
 
 async def test_200_half_open_connections_and_slow_bodies_are_closed_and_harm_nobody() -> None:
     """H4: everything is closed within its time and a linger; meanwhile others are answered."""
-    edge = {"head_timeout_s": 2.0, "body_timeout_s": 2.0}
-    with serving(echo_settings(edge=edge)) as running:
-        half = [HALF_OPEN[name] for name in ("half a head", "half a body", "half a chunk", "half an upload", "nothing")]
-        sockets = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(200)]
+    kinds = ("half a head", "half a body", "half a chunk", "half an upload", "nothing")
+    await closed_and_harmless([HALF_OPEN[kinds[number % len(kinds)]] for number in range(200)])
+
+
+@pytest.mark.soak
+async def test_1000_half_open_connections_and_200_slow_bodies_are_closed_and_harm_nobody() -> None:
+    heads, rest = ("half a head", "half a line", "a line end", "nothing"), ("half a body", "half a chunk")
+    half = [HALF_OPEN[heads[number % len(heads)]] for number in range(1000)]
+    await closed_and_harmless(half + [HALF_OPEN[rest[number % len(rest)]] for number in range(200)])
+
+
+async def closed_and_harmless(starts: list[bytes]) -> None:
+    with serving(echo_settings(edge={"head_timeout_s": 2.0, "body_timeout_s": 2.0})) as running:
+        sockets = [await asyncio.open_connection("127.0.0.1", running.port) for _ in starts]
         try:
-            for number, (_, writer) in enumerate(sockets):
-                writer.write(half[number % len(half)])
+            for start, (_, writer) in zip(starts, sockets, strict=True):
+                writer.write(start)
             wait = asyncio.gather(*(read_to_end(reader) for reader, _ in sockets))
             answered = 0
             while not wait.done():
