@@ -111,6 +111,8 @@ class Connection(HttpToolsProtocol):
         self._fault = self._fault_in_head()
         if self._fault is not None:
             raise Refused
+        # White space behind a value is no part of it (RFC 9110, 5.5), but the parser leaves it there.
+        self.headers[:] = [(name, value.rstrip(b" \t")) for name, value in self.headers]
         super().on_headers_complete()
         self._phase, self._body_bytes = Phase.BODY, 0
         self._open.append(self.cycle)

@@ -247,7 +247,8 @@ def told_as(error: FieldError) -> str:
 
 
 def field_error(error: Mapping[str, Any]) -> FieldError:
-    return FieldError(loc=[location(part) for part in error["loc"]], msg=printable(error["msg"]), type=error["type"])
+    words = error["msg"].removeprefix("Value error, ")  # pydantic's, before what our validators say
+    return FieldError(loc=[location(part) for part in error["loc"]], msg=printable(words), type=error["type"])
 
 
 def location(part: Any) -> str | int:

@@ -336,7 +336,8 @@ class Settings(BaseSettings):
     def is_safe(self) -> "Settings":
         if "*" in self.cors_origins and self.cors_credentials:
             raise ValueError(
-                "cors_origins * lets every page act for its visitor: list the origins, or set cors_credentials=false"
+                "HEADWATER_CORS_ORIGINS=* lets every page act for its visitor: "
+                "list the origins, or set HEADWATER_CORS_CREDENTIALS=false"
             )
         return self
 

@@ -168,6 +168,14 @@ async def test_what_follows_the_body_is_no_header(server: RunningServer) -> None
     assert one.headers["x-request-id"] != "smuggled"
 
 
+async def test_white_space_behind_a_value_is_no_part_of_it(server: RunningServer) -> None:
+    async with connected(server.port) as one:
+        one.writer.write(b"GET /chat/stream HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: gap.0 \t\r\n")
+        one.writer.write(b"X-Request-ID: \t mine  \r\n\r\n")
+        await one.read_head()
+    assert (one.status, one.headers["x-request-id"]) == (204, "mine")
+
+
 async def test_requests_that_come_at_once_are_answered_in_order(server: RunningServer) -> None:
     count = 20
     heads = [request_bytes("GET", "/livez", {"X-Request-ID": f"n{number}"}, b"") for number in range(count)]

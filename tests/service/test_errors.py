@@ -74,3 +74,8 @@ def test_a_wrong_record_names_every_wrong_field(kind: type[InvalidRecord]) -> No
 def test_a_field_name_that_no_utf8_can_carry_is_made_printable() -> None:
     error = field_error({"loc": ("body", "\ud800" + "x" * 500), "msg": "m", "type": "t", "input": "secret"})
     assert json.loads(error.model_dump_json()) == {"loc": ["body", "?" + "x" * 99], "msg": "m", "type": "t"}
+
+
+def test_what_a_validator_of_ours_says_reaches_the_wire_in_its_own_words() -> None:
+    error = field_error({"loc": ("body", "text"), "msg": "Value error, must not be blank", "type": "value_error"})
+    assert error.msg == "must not be blank"
