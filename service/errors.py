@@ -183,6 +183,12 @@ def problem(
     return Response(content, status, headers=headers, media_type=MEDIA_TYPE)
 
 
+def shaped(scope: Scope, answer: Response) -> Response:
+    """A problem, unless the route has failures of a shape of its own: for refusals before the route is reached."""
+    reshaped = getattr(scope.get("route"), "failure_of", None)
+    return answer if reshaped is None else reshaped(answer)
+
+
 def domain_problem(scope: Scope, error: DomainError) -> Response:
     status = STATUS_OF_CODE[error.code]  # of an answer's files it is the code that says what went wrong
     headers = {}

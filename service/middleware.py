@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import problem
+from service.errors import problem, shaped
 from service.server_timing import server_timing
 from uploads.multipart import is_multipart
 
@@ -173,7 +173,8 @@ class ErrorBoundary:
         except Exception:  # noqa: BLE001  the outermost handler
             _failures.exception("%s %s failed", method_of(scope), route_of(scope))
             if not has_started:
-                await problem(scope, 500, "The service failed on this request.")(scope, receive, send)
+                answer = problem(scope, 500, "The service failed on this request.")
+                await shaped(scope, answer)(scope, receive, send)
 
 
 class PlainBody:
@@ -188,7 +189,7 @@ class PlainBody:
             if encoding.strip().lower() not in ("", "identity"):
                 detail = "A body is taken as it is: send it without Content-Encoding."
                 headers = {"Accept-Encoding": "identity", "Connection": "close"}
-                await problem(scope, 415, detail, headers=headers)(scope, receive, send)
+                await shaped(scope, problem(scope, 415, detail, headers=headers))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -225,7 +226,8 @@ class BodyLimit:
         declared = headers.get("content-length", "0")
         if declared.isdecimal() and int(declared[:20]) > max_bytes:
             error = BodyTooLarge(max_bytes)
-            await problem(scope, error.status_code, error.detail, headers={"Connection": "close"})(scope, receive, send)
+            answer = problem(scope, error.status_code, error.detail, headers={"Connection": "close"})
+            await shaped(scope, answer)(scope, receive, send)
             return
         received = 0
 

@@ -17,7 +17,7 @@ from service.access.errors import AccessError, CredentialInvalid, ScopeMissing
 from service.access.policies import Policy
 from service.access.principal import STRANGER, Principal
 from service.access.rules import Decision, Rules
-from service.errors import DomainError, domain_problem
+from service.errors import DomainError, domain_problem, shaped
 from streaming.errors import InvalidTicket
 from streaming.routes import WRONG_TICKET
 from streaming.streams import Stream
@@ -47,9 +47,7 @@ class Gate:
 
 def refusal_of(scope: Scope, error: DomainError) -> Response:
     """A problem, unless the route has failures of a shape of its own."""
-    answer = domain_problem(scope, error)
-    reshaped = getattr(scope.get("route"), "failure_of", None)
-    return answer if reshaped is None else reshaped(answer)
+    return shaped(scope, domain_problem(scope, error))
 
 
 def admit(scope: Scope) -> None:

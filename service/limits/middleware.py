@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.principal import Principal
-from service.errors import problem
+from service.errors import problem, shaped
 from service.limits.limiter import STREAM_RETRY_AFTER_S, Limiter, Standing
 from service.limits.tokens import CALLER
 
@@ -54,7 +54,8 @@ class RateLimits:
             refused = standings[-1] if is_out else await no_room(limiter, scope, route, caller)
         except (StorageError, RedisError) as error:
             _log.error("limits cannot be checked: %s", type(error).__name__)
-            await problem(scope, 503, UNCHECKED, "limits_unavailable", {"Retry-After": "5"})(scope, receive, send)
+            answer = problem(scope, 503, UNCHECKED, "limits_unavailable", {"Retry-After": "5"})
+            await shaped(scope, answer)(scope, receive, send)
             return
         if refused is not None:
             await self._refuse(scope, receive, send, refused, standings)
@@ -82,7 +83,8 @@ class RateLimits:
         headers = {"Retry-After": str(max(refused.reset_s, 1))}
         words = f"{WORDS[refused.rule.kind]} Wait {max(refused.reset_s, 1)} s."
         shown = standings if refused in standings else [*standings, refused]
-        await problem(scope, 429, words, headers=headers)(scope, receive, marked(send, shown))
+        answer = shaped(scope, problem(scope, 429, words, headers=headers))
+        await answer(scope, receive, marked(send, shown))
 
 
 def caller_of(scope: Scope) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from service.models.config import ModelEntry
-from service.models.errors import ReloadRunning
+from service.models.errors import InvalidModels, ReloadRunning
 from service.models.loaders import Load
 from service.models.memory import estimated_bytes, give_memory_back, refuse_excess
 from service.models.opening import Opening, failure_of
@@ -35,6 +35,11 @@ class Ask:
     version: str | None = None
     is_reload: bool = False
     is_watch: bool = False
+
+    def brings(self, other: "Ask") -> bool:
+        """Whether one load is enough for both. What is here already need not be the newest."""
+        is_newest_wanted = other.is_reload and other.version is None
+        return self.version == other.version and (self.is_reload or not is_newest_wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class Loads:
         """Who asks for what is being loaded already joins. Raises `ReloadRunning`."""
         if entry.name in self._running:
             other, task = self._running[entry.name]
-            if other.version != ask.version:
+            if not other.brings(ask):
                 raise ReloadRunning(f"Another version of the model {entry.name} is being loaded.")
             return task
         self._registry.put(replace(self._registry.find(entry.name), is_loading=True))
@@ -180,8 +185,15 @@ class Loads:
         """A reload that names a version pins it, one that names none takes the pin away."""
         if not ask.is_reload or ask.version == model.pinned_version:
             return model.pinned_version
-        in_daemon_thread(partial(self.pins.save, model.name, ask.version))
+        self.pins.change(model.name, ask.version)
+        in_daemon_thread(self._save_pins)
         return ask.version
+
+    def _save_pins(self) -> None:
+        try:
+            self.pins.save()
+        except (InvalidModels, OSError) as error:
+            _log.error("the pins are not saved, and a restart will not know them: %s", error)
 
     def _release(self, name: str, old: Loaded | None) -> None:
         if isinstance(old, LoadedLanguage):

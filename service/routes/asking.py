@@ -36,10 +36,9 @@ class Asking:
         return self._fleet.registry.find(name).kind
 
     def named_one_shot(self, body: Any) -> str | None:
-        """The model that a body names, where it is no language model."""
+        """The model that a body names, where it is no language model. Raises `UnknownModel`."""
         name = body.get("model_name") if isinstance(body, Mapping) else None
-        model = self._fleet.registry.models.get(name) if isinstance(name, str) else None
-        return None if model is None or model.kind == "language" else model.name
+        return name if isinstance(name, str) and self.kind_of(name) != "language" else None
 
     def first_of(self, kind: ModelKind) -> str | None:
         try:

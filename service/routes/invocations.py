@@ -31,7 +31,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 FAILURES: dict[int | str, dict[str, Any]] = {
     status: {"model": InvocationsFailure} for status in (400, 401, 403, 404, 409, 413, 415, 422, 500, 503)
 }
-KEPT_HEADERS = ("retry-after", "www-authenticate")
+KEPT_HEADERS = ("retry-after", "www-authenticate", "connection", "accept-encoding")
 
 
 def failure_of(problem: Response) -> Response:
@@ -41,7 +41,7 @@ def failure_of(problem: Response) -> Response:
 
 
 class InvocationsRoute(APIRoute):
-    failure_of = staticmethod(failure_of)  # also for refusals of the gate, before the route is reached
+    failure_of = staticmethod(failure_of)  # also for refusals before the route is reached
 
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()

@@ -184,6 +184,20 @@ async def test_two_reloads_at_once_are_one_load_and_another_version_is_refused(b
         assert len(bench.loads) == 2
 
 
+async def test_a_reload_is_refused_while_what_is_here_already_is_loaded(bench: Bench) -> None:
+    async with serving(bench, bench.entry("embedding")) as fleet:
+        bench.may_load.clear()
+        asked = asyncio.create_task(doubled(fleet))
+        await wait_for(lambda: bench.loads)
+        with pytest.raises(ReloadRunning):
+            await fleet.reload("m")
+        bench.may_load.set()
+        assert await asked == 3
+        bench.write("2")
+        await reload(fleet)
+        assert await doubled(fleet) == 4
+
+
 async def test_a_named_version_is_pinned_over_a_restart_and_a_reload_without_one_takes_the_pin_away(
     bench: Bench,
 ) -> None:

@@ -78,3 +78,9 @@ def test_a_text_may_stand_in_the_query_string(server: RunningServer) -> None:
     assert httpx.post(f"{server.url}/predict", params={"text": "one two"}).json()["prediction"] == "one two"
     both = httpx.post(f"{server.url}/predict", params={"text": "one"}, json={"text": "two"})
     assert (both.status_code, both.json()["code"]) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize("body", [{"features": [1, 2, 3, 4]}, {"feature_1": 1}, {"text": "x"}])
+def test_a_model_that_there_is_not_is_404_whatever_it_is_asked(server: RunningServer, body: dict[str, Any]) -> None:
+    answer = ask(server, {**body, "model_name": "nobody"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")

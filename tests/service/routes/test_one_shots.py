@@ -272,6 +272,19 @@ def test_a_failed_invocation_is_an_error_in_its_own_form(
     assert httpx.post(f"{running.url}/invocations", content="x").json().keys() == {"error"}
 
 
+@pytest.mark.parametrize(
+    ("content", "more", "status"),
+    [(b'"' + b"a" * 3_000_000 + b'"', {}, 413), (b"{}", {"Content-Encoding": "gzip"}, 415)],
+)
+def test_what_is_refused_before_invocations_are_reached_has_their_shape_too(
+    running: RunningServer, content: bytes, more: dict[str, str], status: int
+) -> None:
+    headers = {"Content-Type": "application/json", **more}
+    answer = httpx.post(f"{running.url}/invocations", content=content, headers=headers, timeout=WITHIN_S)
+    assert (answer.status_code, set(answer.json())) == (status, {"error"})
+    assert answer.headers["connection"] == "close"
+
+
 def test_ping_says_that_it_is_ready(running: RunningServer) -> None:
     answer = httpx.get(f"{running.url}/ping")
     assert (answer.status_code, answer.content) == (200, b"")
