@@ -140,7 +140,7 @@ class EmbeddingModel:
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
-        """One row for each text."""
+        """One row for each text. Raises `ArithmeticError`."""
         prompt = self.definition.prompts.get(purpose, "")
         encodings = self.tokenizer.encode_batch_fast([prompt + text for text in texts])
         vectors = np.empty((len(texts), self.dimensions), np.float32)
@@ -157,6 +157,8 @@ class EmbeddingModel:
             mask[row, : len(encoding.ids)] = 1
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         pooled = self.definition.pooling(states, mask.unsqueeze(-1).float())
+        if not torch.isfinite(pooled).all():
+            raise ArithmeticError("the model's weights give no numbers")
         vectors: Vectors = torch.nn.functional.normalize(pooled.float()).numpy()
         return vectors
 

@@ -60,6 +60,8 @@ class ImageClassifier:
         with torch.inference_mode():
             inputs = self.processor(images=picture, return_tensors="pt")
             probabilities = self.model(**inputs).logits[0].float().softmax(-1)
+            if not torch.isfinite(probabilities).all():
+                raise ArithmeticError("the model's weights give no numbers")
             best = probabilities.topk(min(LABELS_MAX, len(probabilities)))
         labels = [str(self.model.config.id2label[int(place)]) for place in best.indices]
         findings = [Finding(label, float(share)) for label, share in zip(labels, best.values, strict=True)]

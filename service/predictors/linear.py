@@ -44,7 +44,7 @@ class LinearModel:
         most, count = self.limits.max_number, len(self.weights)
         numbers = {"type": "number", "minimum": -most, "maximum": most}
         features = {"type": "array", "items": numbers, "minItems": count, "maxItems": count}
-        scale = {"type": "number", "exclusiveMinimum": 0, "maximum": most, "default": 1.0}
+        scale = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": most, "default": 1.0}
         return {
             "type": "object",
             "properties": {"features": features, "scale_factor": scale},
@@ -63,7 +63,8 @@ class LinearModel:
         if len(given) > self.limits.max_features:
             raise self._wrong_length(len(given))
         features = tuple(number_of(one, ("features", place), self.limits) for place, one in enumerate(given))
-        scale_factor = number_of(record.get("scale_factor", 1.0), ("scale_factor",), self.limits)
+        scale = record.get("scale_factor")
+        scale_factor = 1.0 if scale is None else number_of(scale, ("scale_factor",), self.limits)
         if scale_factor <= 0:
             raise wrong(("scale_factor",), "Input should be greater than 0", "greater_than")
         if len(features) != len(self.weights):

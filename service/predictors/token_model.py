@@ -45,12 +45,14 @@ class TokenModel:
     size_bytes: int
 
     def logits(self, encodings: Sequence[Encoding]) -> list[Logits]:
-        """Those of each text, without its padding where they are per token."""
+        """Those of each text, without its padding where they are per token. Raises `ArithmeticError`."""
         found: list[Logits] = [np.empty(0, np.float32)] * len(encodings)
         for batch in batches([len(encoding.ids) for encoding in encodings]):
             rows = self._forward([encodings[place].ids for place in batch])
             for place, row in zip(batch, rows, strict=True):
                 found[place] = row if row.ndim == 1 else row[: len(encodings[place].ids)]
+        if not all((row < np.inf).all() for row in found):  # nor is it true of what is no number
+            raise ArithmeticError("the model's weights give no numbers")
         return found
 
     def _forward(self, ids_of: Sequence[Sequence[int]]) -> Logits:

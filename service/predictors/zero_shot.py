@@ -80,7 +80,7 @@ class ZeroShotClassifier:
         schema = text_schema(self.limits, "The staff was friendly and quick.")
         label = {"type": "string", "minLength": 1, "maxLength": self.limits.max_label_chars}
         most = self.limits.max_labels
-        labels = {"type": "array", "items": label, "minItems": 2, "maxItems": most, "uniqueItems": True}
+        labels = {"type": ["array", "null"], "items": label, "minItems": 2, "maxItems": most, "uniqueItems": True}
         return {**schema, "properties": {**schema["properties"], "labels": {**labels, "default": list(self.labels)}}}
 
     @property
@@ -90,7 +90,8 @@ class ZeroShotClassifier:
     def read(self, record: Record) -> Question:
         refuse_misnamed(record, ("text", "labels"), ("text",))
         text = text_of(record["text"], ("text",), self.limits.max_text_chars)
-        return Question(text, self._labels(record["labels"]) if "labels" in record else self.labels)
+        labels = record.get("labels")
+        return Question(text, self.labels if labels is None else self._labels(labels))
 
     def _labels(self, given: Any) -> tuple[str, ...]:
         place: Field = ("labels",)

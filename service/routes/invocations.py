@@ -88,6 +88,7 @@ async def one_shot_invocation(asking: Asking, name: str, body: Any, owner: str) 
     return told({"predictions": [value_of(answered.output)]}, model, answered)
 
 
+@ping_router.head("/ping", include_in_schema=False)
 @ping_router.get("/ping", responses={503: {"description": "Not ready"}})
 async def ping(registry: TheRegistry, drain: TheDrain) -> Response:
     """200 when work may be sent here, as `/readyz`."""

@@ -5,14 +5,17 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BertForSequenceClassification
 
+from service.predictors.alone import run_alone
 from service.predictors.classifier import TextClassifier, load_text_classifier
-from service.predictors.errors import InvalidRecord
+from service.predictors.embedding import load_embedding
+from service.predictors.errors import InvalidRecord, PredictionFailed
 from service.predictors.limits import RecordLimits
 from service.predictors.tagger import Tagger, load_tagger
 from streaming.errors import EngineDown
-from tests.service.predictors.tiny_encoder import WORDS
+from tests.service.predictors.tiny_encoder import WORDS, write_encoder
 from tests.service.predictors.tiny_texts import POSITIONS, write_onnx_classifier, write_tagger, write_text_classifier
 
 LIMITS = RecordLimits(max_text_chars=500)
@@ -116,3 +119,25 @@ def test_what_is_no_such_model_is_refused_in_words(tmp_path: Path) -> None:
     (graph / "model.onnx").write_bytes(b"nothing")
     with pytest.raises(EngineDown, match="cannot be opened as an ONNX graph"):
         classifier(graph)
+
+
+def spoil(folder: Path) -> Path:
+    """As a training that went wrong leaves its weights."""
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    save_file({name: weight * float("nan") for name, weight in weights.items()}, file, {"format": "pt"})
+    return folder
+
+
+def test_weights_that_give_no_numbers_are_a_failure_and_no_label(tmp_path: Path) -> None:
+    limits = RecordLimits()
+    classifier = load_text_classifier(
+        spoil(write_text_classifier(tmp_path / "c")), name="c", version="1", limits=limits
+    )
+    tagger = load_tagger(
+        spoil(write_tagger(tmp_path / "t", {"pump": "B-PART"}, ["O", "B-PART"])), name="t", version="1", limits=limits
+    )
+    encoder = load_embedding(spoil(write_encoder(tmp_path / "e")), name="e", version="1")
+    for model in (classifier, tagger, encoder):
+        with pytest.raises(PredictionFailed):
+            run_alone(model, "the pump")

@@ -16,6 +16,7 @@ MODEL = LinearModel("linear", "v1", WEIGHTS)
 NUMBERS = st.one_of(st.floats(-1e100, 1e100), st.integers(-(10**100), 10**100))
 
 NO_NUMBERS: list[Any] = ["3", True, False, None, [], {}, math.nan, math.inf, -math.inf, 1e101, 10**400]
+NO_SCALES = [value for value in NO_NUMBERS if value is not None]  # null is what is not given
 
 
 def predicted(record: dict[str, Any]) -> Any:
@@ -59,7 +60,7 @@ def test_a_list_of_another_length_says_which_is_wanted(features: list[float]) ->
         ({"features": {"0": 1}}, ("features",)),
         ({"features": "1234"}, ("features",)),
         *(({"features": [1, 2, value, 4]}, ("features", 2)) for value in NO_NUMBERS),
-        *(({"features": [1, 2, 3, 4], "scale_factor": value}, ("scale_factor",)) for value in (0, -1, *NO_NUMBERS)),
+        *(({"features": [1, 2, 3, 4], "scale_factor": value}, ("scale_factor",)) for value in (0, -1, *NO_SCALES)),
         ({"features": [1, 2, 3, 4], "scale": 1}, ("scale",)),
     ],
 )

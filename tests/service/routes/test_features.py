@@ -84,3 +84,7 @@ def test_a_text_may_stand_in_the_query_string(server: RunningServer) -> None:
 def test_a_model_that_there_is_not_is_404_whatever_it_is_asked(server: RunningServer, body: dict[str, Any]) -> None:
     answer = ask(server, {**body, "model_name": "nobody"})
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
+
+
+def test_a_scale_factor_that_is_null_is_one_that_is_not_given(server: RunningServer) -> None:
+    assert ask(server, {"features": [1, 2, 3, 4], "scale_factor": None}).json()["prediction"] == 3.0

@@ -288,6 +288,7 @@ def test_what_is_refused_before_invocations_are_reached_has_their_shape_too(
 def test_ping_says_that_it_is_ready(running: RunningServer) -> None:
     answer = httpx.get(f"{running.url}/ping")
     assert (answer.status_code, answer.content) == (200, b"")
+    assert httpx.head(f"{running.url}/ping").status_code == 200, "probes may use it"
 
 
 def test_the_description_has_the_schemas_of_the_models_that_are_loaded(running: RunningServer) -> None:
