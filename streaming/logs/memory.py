@@ -15,7 +15,7 @@ from streaming.log import UNOBSERVED, Entry, Observer
 
 EVENT_BYTES = 200  # a small frozen object, its numbers and its place in the list, measured with tracemalloc
 LOGPROB_BYTES = 200
-READ_MAX_ENTRIES = 1_000  # what a late reader holds at once; it comes back for the rest
+READ_MAX_ENTRIES = 250  # what a late reader holds at once; it comes back for the rest
 
 
 class Waker:
