@@ -137,4 +137,4 @@ def open_windows(settings: LimitSettings, clock: Callable[[], float]) -> Storage
     if settings.redis_url is None:
         return BoundedWindows(settings.max_entries, clock)
     url = settings.redis_url.get_secret_value()
-    return cast(Storage, storage_from_string(f"async+{url}", implementation="redispy"))
+    return cast(Storage, storage_from_string(f"async+{url}", implementation="redispy", wrap_exceptions=True))

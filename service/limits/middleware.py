@@ -7,7 +7,6 @@ from typing import Any
 
 from limits.errors import StorageError
 from prometheus_client import Counter
-from redis.exceptions import RedisError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -52,7 +51,7 @@ class RateLimits:
             standings = await limiter.ask(caller, f"{scope['method']} {route}")
             is_out = bool(standings) and standings[-1].is_refused
             refused = standings[-1] if is_out else await no_room(limiter, scope, route, caller)
-        except (StorageError, RedisError) as error:
+        except StorageError as error:
             _log.error("limits cannot be checked: %s", type(error).__name__)
             answer = problem(scope, 503, UNCHECKED, "limits_unavailable", {"Retry-After": "5"})
             await shaped(scope, answer)(scope, receive, send)

@@ -23,7 +23,7 @@ class Pins:
         """Model names with their versions. Raises `InvalidModels`."""
         try:
             content = json.loads(self._path.read_text("utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the storage says what is wrong with the folder
             return {}
         except (OSError, ValueError) as error:
             raise InvalidModels(f"{self._path}: cannot be read: {error}") from error

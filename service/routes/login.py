@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 from limits.errors import StorageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.responses import JSONResponse, Response
@@ -92,7 +91,7 @@ async def too_many(request: Request, name: str) -> Response | None:
     limits: LoginLimits = request.app.state.login_limits
     try:
         wait_s = await limits.wait_s(address_of(request.scope), name)
-    except (StorageError, RedisError) as error:
+    except StorageError as error:
         _log.error("limits cannot be checked: %s", type(error).__name__)
         return problem(request.scope, 503, UNCHECKED, "limits_unavailable", {"Retry-After": "5"})
     if not wait_s:
