@@ -4,6 +4,7 @@ Whoever is told to leave leaves with 0, also in the first moments, before the se
 handler stands before everything that takes time to import.
 """
 
+import gc
 import signal
 import sys
 from types import FrameType
@@ -19,6 +20,7 @@ def leave(_number: int, _frame: FrameType | None) -> NoReturn:
 def main() -> None:
     if sys.argv[1:2] == ["serve"]:
         signal.signal(signal.SIGTERM, leave)
+        gc.disable()  # what is imported stays; `service.server.run` turns it on again
     try:
         from service.cli import app  # noqa: PLC0415  the handler comes first
 

@@ -6,6 +6,7 @@ when every generation has its end. A second signal ends the process at once.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -125,6 +126,8 @@ def run(settings: Settings, load: Load = load_model, reread: Callable[[], Settin
     server = make_server(create_app(settings, load), settings)
     server.on_hangup.append(SettingsReload(settings, reread))
     signal.signal(signal.SIGHUP, server.handle_hangup)
+    gc.freeze()  # what is imported is not searched for garbage, neither now nor later
+    gc.enable()
     server.run()
     if server.force_exit or any(thread.name == LOADER_THREAD for thread in threading.enumerate()):
         leave_at_once(1 if server.force_exit else 0)
