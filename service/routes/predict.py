@@ -118,9 +118,12 @@ async def answer_text(request: Request, backend: Backend, asking: Asking, owner:
 
 
 async def answer_record(asking: Asking, name: str, record: Any, owner: str, where: str) -> Response:
+    started = time.monotonic()
     model = await asking.any_one_shot(name)
     answered = await asking.answer(model, record, owner, where)
-    return told({**answered.output, "model_used": model.name, "model_version": model.version}, model, answered)
+    took_ms = round((time.monotonic() - started) * 1000, 3)
+    known = {"model_used": model.name, "model_version": model.version, "processing_time_ms": took_ms}
+    return told({**answered.output, **known}, model, answered)
 
 
 def model_of_features(asking: Asking, body: Any) -> str | None:

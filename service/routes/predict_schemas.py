@@ -27,6 +27,7 @@ class OneShotAnswer(BaseModel):
 
     model_used: str
     model_version: str
+    processing_time_ms: float
 
 
 class ClassifyQuery(BaseModel):

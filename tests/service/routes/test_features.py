@@ -67,6 +67,7 @@ def test_a_text_with_features_is_neither(server: RunningServer) -> None:
 def test_the_model_also_answers_by_its_name(server: RunningServer) -> None:
     answer = httpx.post(f"{server.url}/predict/linear", json={"features": [1, 2, 3, 4]}, timeout=30)
     assert answer.status_code == 200
+    assert answer.json()["processing_time_ms"] >= 0
     assert {name: answer.json()[name] for name in ("prediction", "status", "model_used")} == {
         "prediction": 3.0,
         "status": "success",
