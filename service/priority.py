@@ -18,8 +18,8 @@ def raise_own() -> bool:
         return False
     thread = threading.get_native_id()
     try:
-        os.sched_setscheduler(thread, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
         os.setpriority(os.PRIO_PROCESS, thread, NICENESS)
+        os.sched_setscheduler(thread, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
     except OSError:
         return False
     return True

@@ -131,7 +131,7 @@ def test_a_service_that_gives_no_tokens_says_so(server: RunningServer) -> None:
 def test_strangers_learn_nothing_of_the_models(closed: Closed, server: RunningServer) -> None:
     known = httpx.get(f"{closed.running.url}/health", headers={"X-API-Key": closed.key}).json()
     stranger = httpx.get(f"{closed.running.url}/health", headers={"X-API-Key": "wrong"}).json()
-    assert known == httpx.get(f"{server.url}/health").json()
+    assert set(known["models"]) == set(httpx.get(f"{server.url}/health").json()["models"])  # states differ, by use
     assert stranger == {**known, "models": {}}
 
 
