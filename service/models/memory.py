@@ -1,6 +1,7 @@
 """Memory that models take together, and how what they gave up goes back to the machine."""
 
 import ctypes
+import gc
 import sys
 
 from service.models.config import ModelEntry
@@ -26,7 +27,11 @@ def refuse_excess(name: str, needed_bytes: int, taken_bytes: int, max_mib: int |
 
 
 def give_memory_back() -> None:
-    """glibc keeps what was freed for itself. Takes some milliseconds; call it in a thread."""
+    """What a replaced model leaves may refer to itself, and may have been frozen when it was new; and glibc keeps what
+    was freed. Looking through all objects takes some tenths of a second; call it in a thread."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
         if trim is not None:
