@@ -41,7 +41,10 @@ def ask(running: RunningServer, path: str, body: Any = None, **params: Any) -> A
         f"{running.url}{path}", **({} if body is None else {"json": body}), params=params, timeout=WITHIN_S
     )
     assert answer.status_code == 200, answer.text
-    return answer.json()
+    told = answer.json()
+    if path.startswith("/predict/") or path == "/predict":
+        assert told.pop("processing_time_ms") >= 0
+    return told
 
 
 def refusal(answer: httpx.Response, status: int) -> dict[str, Any]:
