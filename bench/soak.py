@@ -36,6 +36,7 @@ class Tally:
         """Counts characters that are wrong; `kind` says what a difference would mean."""
         if got != whole:
             self.counts[kind] += max(abs(len(got) - len(whole)), 1)
+            sys.stderr.write(f"{kind}: {got!r} is not {whole!r}\n")
 
 
 @dataclass(slots=True)

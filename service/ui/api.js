@@ -1,5 +1,5 @@
 // Requests to the service. Whatever goes wrong becomes a `Refusal` that says so in words.
-import { credentialHeaders, signInWanted } from "./session.js";
+import { credential, credentialHeaders, signInAfter } from "./session.js";
 
 export class Refusal extends Error {
   constructor(status, code, message, retryAfterS = null) {
@@ -17,6 +17,7 @@ export async function ask(method, path, json = undefined, signal = undefined) {
 export async function request(method, path, json, signal) {
   const headers = { Accept: "application/json", ...credentialHeaders() };
   if (json !== undefined) headers["Content-Type"] = "application/json";
+  const held = credential.value;
   let answer;
   try {
     answer = await fetch(path, { method, headers, body: json === undefined ? undefined : JSON.stringify(json), signal });
@@ -26,16 +27,16 @@ export async function request(method, path, json, signal) {
   }
   if (answer.ok) return answer;
   const body = await answer.text();
-  throw refusal(answer.status, body, answer.headers.get("Retry-After"));
+  throw refusal(answer.status, body, answer.headers.get("Retry-After"), held);
 }
 
 export function unreachable() {
   return new Refusal(0, "unreachable", "The service cannot be reached. Is the network there?");
 }
 
-/** From an answer's status and body, which should be a problem of RFC 9457. */
-export function refusal(status, body, retryAfter) {
-  if (status === 401) signInWanted.value = true;
+/** From an answer's status and body, which should be a problem of RFC 9457; `held` is the credential it was asked with. */
+export function refusal(status, body, retryAfter, held) {
+  if (status === 401) signInAfter(held);
   let problem = {};
   try {
     problem = JSON.parse(body) ?? {};

@@ -2,10 +2,11 @@
 import { refusal, unreachable } from "./api.js";
 import { randomId } from "./book.js";
 import { cell } from "./cell.js";
-import { credentialHeaders } from "./session.js";
+import { credential, credentialHeaders } from "./session.js";
 
 /** Sends a file. `onProgress(share)` hears of 0 to 1; returns `{done, abort}`. */
 export function upload(file, onProgress) {
+  const held = credential.value;
   const sent = new XMLHttpRequest(); // fetch does not tell how much of a body is sent
   const done = new Promise((resolve, reject) => {
     sent.upload.onprogress = ({ loaded, total }) => onProgress(total > 0 ? loaded / total : 0);
@@ -13,7 +14,7 @@ export function upload(file, onProgress) {
     sent.onabort = () => reject(new DOMException("stopped", "AbortError"));
     sent.onload = () => {
       if (sent.status === 201) resolve(JSON.parse(sent.responseText));
-      else reject(refusal(sent.status, sent.responseText, sent.getResponseHeader("Retry-After")));
+      else reject(refusal(sent.status, sent.responseText, sent.getResponseHeader("Retry-After"), held));
     };
   });
   const form = new FormData();

@@ -15,6 +15,11 @@ export function signIn(kind, text, isKept) {
   signInWanted.value = false;
 }
 
+/** A refused request asks to sign in, unless somebody has signed in since it was sent. */
+export function signInAfter(held) {
+  if (held === credential.value) signInWanted.value = true;
+}
+
 export function signOut() {
   credential.value = null;
   sessionStorage.removeItem(NAME);

@@ -24,7 +24,7 @@ export function View() {
       <${PutIn} onArrived=${files.add} />
       ${files.problem && html`<p class="problem" role="alert">${files.problem}</p>`}
       <${Search} />
-      <${Jobs} asked=${jobsAsked} />
+      <${Jobs} asked=${jobsAsked} held=${held} />
       <section aria-labelledby="files-kept">
         <h3 id="files-kept">What is kept</h3>
         <${FileTable} files=${files} onSearchable=${search} />
@@ -41,13 +41,14 @@ function usePages(held) {
   const attempt = async (work) => {
     try {
       await work();
-      setProblem(null);
+      if (credential.value === held) setProblem(null);
     } catch (refusal) {
-      setProblem(refusal.message);
+      if (credential.value === held) setProblem(refusal.message);
     }
   };
   const load = (after) => attempt(async () => {
     const page = await ask("GET", `/uploads?limit=50${after ? `&after=${encodeURIComponent(after)}` : ""}`);
+    if (credential.value !== held) return; // the files of whoever was here before
     setUploads((before) => (after ? [...before, ...page.uploads] : page.uploads));
     setNext(page.next);
   });

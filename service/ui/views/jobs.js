@@ -9,7 +9,7 @@ const isRunning = (job) => job.status === "queued" || job.status === "running";
 const KINDS = { ingest: "Making a file searchable", batch: "A batch of rows" };
 const STATES = { queued: "waits", running: "runs", succeeded: "done", failed: "failed", cancelled: "stopped" };
 
-export function Jobs({ asked }) {
+export function Jobs({ asked, held }) {
   const [jobs, setJobs] = useState([]);
   const [problem, setProblem] = useState(null);
   const [round, setRound] = useState(0);
@@ -32,7 +32,7 @@ export function Jobs({ asked }) {
       isWanted = false;
       clearTimeout(timer);
     };
-  }, [asked, round]);
+  }, [asked, held, round]);
   const attempt = async (work) => {
     try {
       await work();

@@ -3,7 +3,7 @@
 A `StepLayout` says once per step which rows belong together; `PackedAttention.attend` then runs for every layer,
 called by transformers' own modelling code through its attention interface. The shape of every call depends on one
 sequence's own length alone (its bucket of `BLOCK_TOKENS`, its blocks of `ALIGN_TOKENS` prompt rows), so a sequence's
-result does not depend, bit for bit, on what runs beside it.
+result does not depend, bit for bit, on what runs beside it, nor on which thread computes it (`WHOLE_ROWS`).
 """
 
 from collections.abc import Sequence as Rows
@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from streaming.engines.torch.arena import round_up
 from streaming.engines.torch.cache import KeyValueCache
 from streaming.engines.torch.prefixes import ALIGN_TOKENS
 from streaming.engines.torch.scheduler import Span
 
+WHOLE_ROWS = 8
+"""Query rows come in multiples of this. On a CPU each thread works in a slice of one buffer that is as long as the rows
+are many, and where it does not begin with a cache line, products round differently: a text changed with the thread."""
 Masks = dict[int | None, torch.Tensor]
 """Additive masks by sliding window; None is full causal attention."""
 
@@ -57,7 +60,7 @@ class Call:
         mask = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, float("-inf"))
         if self.is_decode:
             return mask.view(self.count, 1, 1, self.length)
-        return mask.repeat(groups, 1).view(1, 1, -1, self.length)
+        return _whole(mask.repeat(groups, 1).view(1, 1, -1, self.length))
 
 
 @dataclass(slots=True)
@@ -180,16 +183,23 @@ def _queries(query: torch.Tensor, call: Call, kv_heads: int) -> torch.Tensor:
     """[rows, heads, size] -> [count, kv heads, group rows, size]: the heads that share a key head become rows."""
     rows, heads, size = query.shape
     if call.is_decode:
-        return query.reshape(rows, kv_heads, heads // kv_heads, size)
-    return query.transpose(0, 1).reshape(1, kv_heads, heads // kv_heads * rows, size)
+        return _whole(query.reshape(rows, kv_heads, heads // kv_heads, size))
+    return _whole(query.transpose(0, 1).reshape(1, kv_heads, heads // kv_heads * rows, size))
+
+
+def _whole(rows: torch.Tensor) -> torch.Tensor:
+    """More rows, of zeros, behind those of the last but one dimension."""
+    missing = -rows.shape[-2] % WHOLE_ROWS
+    return pad(rows, (0, 0, 0, missing)) if missing else rows
 
 
 def _rows(result: torch.Tensor, call: Call, heads: int) -> torch.Tensor:
     """The inverse of `_queries`: [rows, heads, size]."""
     rows, size = call.last - call.first, result.shape[-1]
+    own = result[:, :, : heads * rows // (call.count * result.shape[1])]
     if call.is_decode:
-        return result.reshape(rows, heads, size)
-    return result.reshape(heads, rows, size).transpose(0, 1)
+        return own.reshape(rows, heads, size)
+    return own.reshape(heads, rows, size).transpose(0, 1)
 
 
 def _view(cache: torch.Tensor, call: Call) -> torch.Tensor:

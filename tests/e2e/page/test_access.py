@@ -5,11 +5,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import httpx
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
-from tests.e2e.page.chat_page import ChatPage, Open
-from tests.e2e.process import Headwater, free_port, serving
+from tests.e2e.page.chat_page import WITHIN_MS, ChatPage, Open
+from tests.e2e.process import Headwater, free_port, serving, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,13 @@ def key(server: Headwater) -> str:
     command = [sys.executable, "-m", "service", "keys", "create", "ann"]
     environment = {**os.environ, "HEADWATER_DATA_DIR": str(server.log.parent / "data")}
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
-    return done.stdout.split()[-1]
+    made = done.stdout.split()[-1]
+    wait_until(lambda: is_let_in(server, made), WITHIN_MS / 1000, "the service knows the new key")
+    return made
+
+
+def is_let_in(server: Headwater, key: str) -> bool:
+    return httpx.get(f"{server.url}/uploads", headers={"X-API-Key": key}, timeout=WITHIN_MS / 1000).status_code == 200
 
 
 def want_to_sign_in(chat: ChatPage) -> Locator:
@@ -48,6 +55,7 @@ def test_a_key_lets_one_in_and_is_kept_only_when_asked_to(open_page: Open, serve
     sign_in(dialog, key, is_kept=True)
     expect(dialog).to_have_count(0)
     expect(chat.page.get_by_text("No files yet.")).to_be_visible()
+    expect(chat.page.get_by_role("alert")).to_have_count(0)
     assert key not in chat.read("JSON.stringify(localStorage)")
     assert key in chat.read("JSON.stringify(sessionStorage)")
     chat.open().page.reload()
@@ -57,6 +65,23 @@ def test_a_key_lets_one_in_and_is_kept_only_when_asked_to(open_page: Open, serve
     expect(chat.answer).to_have_text("three four five six seven eight nine ten")
     chat.page.get_by_role("button", name="Sign out").click()
     assert chat.read("sessionStorage.length") == 0
+
+
+def test_a_late_refusal_does_not_ask_again_who_has_signed_in_since(
+    open_page: Open, server: Headwater, key: str
+) -> None:
+    chat, late = open_page(server.url), list[Route]()
+    chat.page.route("**/uploads?*", lambda route: route.continue_() if late else late.append(route))
+    dialog = want_to_sign_in(chat)
+    with chat.page.expect_request("**/uploads?*"):
+        chat.page.evaluate("location.hash = '#/files'")
+    sign_in(dialog, key, is_kept=False)
+    expect(chat.page.get_by_text("No files yet.")).to_be_visible()
+    with chat.page.expect_response(lambda answer: answer.status == 401):
+        late[0].continue_()
+    chat.page.evaluate("new Promise((resolve) => setTimeout(resolve))")
+    expect(chat.page.get_by_role("alert")).to_have_count(0)
+    expect(dialog).to_have_count(0)
 
 
 def test_the_place_in_the_line_is_told(open_page: Open, server: Headwater, key: str) -> None:
