@@ -8,7 +8,6 @@ first our side, the other when the client has seen it, since a reset would overt
 import asyncio
 import socket
 import sys
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -53,6 +52,9 @@ class Refused(Exception):
 class Connection(HttpToolsProtocol):
     """Gives the application its transport's `close` and `abort`, keeps little for slow readers and drops stuck ones."""
 
+    # beside the attributes of uvicorn, which as a dictionary of more than 30 would take a kilobyte more each
+    __slots__ = ("_body_bytes", "_fault", "_head_bytes", "_is_refused", "_limits", "_open", "_phase", "_timer")
+
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
@@ -61,7 +63,7 @@ class Connection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None  # one for the head, then for the body
         self._fault: Fault | None = None
         self._is_refused = False
-        self._open: deque[RequestResponseCycle] = deque()  # requests without a whole answer, the oldest first
+        self._open: list[RequestResponseCycle] = []  # requests without a whole answer, the oldest first
         self.access_log = False  # it writes query strings, and asks global logging state whether to
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -131,7 +133,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        self._open.popleft()
+        self._open.pop(0)
         super().on_response_complete()
         if self._fault is not None and not self._open and not self.transport.is_closing():
             self._tell(self._fault)

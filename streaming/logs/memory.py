@@ -9,10 +9,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from streaming.events import Citation, Delta, Event, is_last
 from streaming.log import UNOBSERVED, Entry, Observer
 
+Kept: TypeAlias = Event | str
+"""A plain token is kept as its text, one text for all who say it: most of a log is such tokens."""
+PLACE_BYTES = 16  # in the list, which grows ahead of its need
 EVENT_BYTES = 200  # a small frozen object, its numbers and its place in the list, measured with tracemalloc
 LOGPROB_BYTES = 200
 READ_MAX_ENTRIES = 250  # what a late reader holds at once; it comes back for the rest
@@ -47,23 +51,24 @@ class Waker:
 class MemoryLog:
     """`streaming.log.Log` as a list. Readers wait on the loop of the waker."""
 
-    __slots__ = ("_events", "_lock", "_observer", "_size_bytes", "_waiting", "_waker")
+    __slots__ = ("_kept", "_lock", "_observer", "_size_bytes", "_waiting", "_waker")
 
     def __init__(self, waker: Waker, observer: Observer = UNOBSERVED) -> None:
         self._waker = waker
         self._observer = observer
-        self._events: list[Event] = []
+        self._kept: list[Kept] = []
         self._lock = threading.Lock()
         self._size_bytes = 0
         self._waiting: dict[asyncio.Future[None], int] = {}
 
     @property
     def last_position(self) -> int:
-        return len(self._events) - 1
+        return len(self._kept) - 1
 
     @property
     def is_closed(self) -> bool:
-        return bool(self._events) and is_last(self._events[-1])
+        last = self._kept[-1] if self._kept else ""
+        return not isinstance(last, str) and is_last(last)
 
     @property
     def size_bytes(self) -> int:
@@ -74,8 +79,9 @@ class MemoryLog:
             for event in events:
                 if self.is_closed:
                     break
-                self._events.append(event)
-                self._size_bytes += size_of(event)
+                kept = keep(event)
+                self._kept.append(kept)
+                self._size_bytes += size_of(kept)
                 self._observer.appended(event)
         self._waker.changed(self)
 
@@ -83,8 +89,8 @@ class MemoryLog:
         if self.last_position <= after and not self.is_closed:
             await self._wait(after, timeout_s)
         first = max(after, -1) + 1
-        events = self._events[first : first + READ_MAX_ENTRIES]
-        return [Entry(first + index, event) for index, event in enumerate(events)]
+        kept = self._kept[first : first + READ_MAX_ENTRIES]
+        return [Entry(first + index, Delta(one) if isinstance(one, str) else one) for index, one in enumerate(kept)]
 
     async def _wait(self, after: int, timeout_s: float | None) -> None:
         """Until there is something after `after`. An append from now on finds the waiter: both go through the loop."""
@@ -110,7 +116,16 @@ def release(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-def size_of(event: Event) -> int:
+def keep(event: Event) -> Kept:
+    if isinstance(event, Delta) and event.tokens == 1 and not event.logprobs:
+        return sys.intern(event.text)
+    return event
+
+
+def size_of(event: Kept) -> int:
+    """Of a text as if nobody else had said it."""
+    if isinstance(event, str):
+        return PLACE_BYTES + sys.getsizeof(event)
     if isinstance(event, Citation):
         return EVENT_BYTES + sys.getsizeof(event.text)
     if not isinstance(event, Delta):

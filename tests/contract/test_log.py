@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streaming.events import Delta, Event, Failed, Finished, Timings, Usage
+from streaming.events import ChosenLogprob, Delta, Event, Failed, Finished, Queued, Timings, TokenLogprob, Usage
 from streaming.log import Log
 from streaming.logs.memory import MemoryLog, Waker
 
@@ -44,6 +44,13 @@ async def test_read_gives_everything_after_a_position(log: Log, after: int) -> N
     log.append(Delta("a"), Delta("b"), END)
     expected = [position for position in range(3) if position > after]
     assert [entry.position for entry in await log.read(after, 0.01)] == expected
+
+
+async def test_a_log_gives_back_what_it_was_given(log: Log) -> None:
+    chosen = (ChosenLogprob("a", -0.5, (TokenLogprob("b", -1.5),)),)
+    given = [Delta("a"), Delta(""), Delta("two", 2), Delta("a", 1, chosen), Delta("a"), Queued(1, None), END]
+    log.append(*given)
+    assert [entry.event for entry in await log.read(-1)] == given
 
 
 async def test_nothing_is_appended_after_the_end(log: Log) -> None:
