@@ -48,7 +48,15 @@ async def test_read_gives_everything_after_a_position(log: Log, after: int) -> N
 
 async def test_a_log_gives_back_what_it_was_given(log: Log) -> None:
     chosen = (ChosenLogprob("a", -0.5, (TokenLogprob("b", -1.5),)),)
-    given = [Delta("a"), Delta(""), Delta("two", 2), Delta("a", 1, chosen), Delta("a"), Queued(1, None), END]
+    given: list[Event] = [
+        Delta("a"),
+        Delta(""),
+        Delta("two", 2),
+        Delta("a", 1, chosen),
+        Delta("a"),
+        Queued(1, None),
+        END,
+    ]
     log.append(*given)
     assert [entry.event for entry in await log.read(-1)] == given
 
