@@ -20,6 +20,7 @@ from typing import Any, cast
 import uvicorn
 from fastapi import FastAPI
 from sse_starlette.sse import AppStatus
+from uvicorn.config import STARTUP_FAILURE
 
 from service.app import create_app
 from service.connection import Connection, ConnectionLimits
@@ -128,10 +129,20 @@ def run(settings: Settings, load: Load = load_model, reread: Callable[[], Settin
     signal.signal(signal.SIGHUP, server.handle_hangup)
     gc.freeze()  # what is imported is not searched for garbage, neither now nor later
     gc.enable()
-    server.run()
+    has_started = serve(server)
     if server.force_exit or any(thread.name == LOADER_THREAD for thread in threading.enumerate()):
-        leave_at_once(1 if server.force_exit else 0)
-    return 0 if server.started else 1
+        leave_at_once(0 if has_started and not server.force_exit else 1)
+    return 0 if has_started else 1
+
+
+def serve(server: Server) -> bool:
+    """False when it could not start: the log has said why, and uvicorn would end the process with a code of its own."""
+    try:
+        server.run()
+    except SystemExit as left:
+        if left.code != STARTUP_FAILURE:
+            raise
+    return server.started
 
 
 def leave_at_once(code: int) -> None:

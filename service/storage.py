@@ -58,10 +58,14 @@ def told() -> Iterator[None]:
 
     try:
         yield
-    except (UploadsError, InvalidDatabaseUrl) as error:
-        raise StorageUnusable(f"The storage cannot be opened: {error}") from error
-    except OSError as error:
-        raise StorageUnusable(f"The storage cannot be opened: {error.filename}: {error.strerror}") from error
+    except (UploadsError, InvalidDatabaseUrl, OSError) as error:
+        raise StorageUnusable(f"The storage cannot be opened: {reason_of(error)}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """For the operator, who may know the path that clients are not told."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return f"{cause.filename}: {cause.strerror}" if isinstance(cause, OSError) and cause.filename else str(error)
 
 
 async def open_stores(settings: Settings, observer: Observer, stack: AsyncExitStack) -> Storage:

@@ -27,8 +27,7 @@ async def open_access(settings: Settings, store: AccessStore) -> AsyncIterator[A
     ring = Ring(store, given.stale_s)
     await ring.refresh()
     access = Access(given, ring, Tokens(given, public_keys), is_local=is_loopback(settings.host))
-    if access.is_open:
-        refuse_open_network(settings)
+    refuse_open_network(settings, has_keys=ring.has_ever_had_any)
     tasks = [
         asyncio.create_task(ring.refresh_forever(given.refresh_s)),
         asyncio.create_task(ring.write_uses_forever(given.use_interval_s)),
@@ -43,8 +42,14 @@ async def open_access(settings: Settings, store: AccessStore) -> AsyncIterator[A
         access.passwords.close()
 
 
-def refuse_open_network(settings: Settings) -> None:
-    if not is_loopback(settings.host) and not settings.allow_anonymous_network:
+def is_open_network(settings: Settings) -> bool:
+    """Whether a service with these settings and without a key would answer every other machine."""
+    return not (is_loopback(settings.host) or settings.allow_anonymous_network or settings.access.closes)
+
+
+def refuse_open_network(settings: Settings, *, has_keys: bool) -> None:
+    """Raises `CannotOpen`."""
+    if is_open_network(settings) and not has_keys:
         raise CannotOpen(
             f"host {settings.host} can be reached from other machines and nothing asks callers who they are: make a "
             "key with `headwater keys create NAME`, or listen on 127.0.0.1, or set "

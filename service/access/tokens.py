@@ -142,7 +142,7 @@ def read_jwks(path: Path) -> dict[str, PublicKey]:
         keys = {str(entry["kid"]) if "kid" in entry else "": public_key(entry) for entry in entries}
     except OSError as error:
         raise InvalidJwks(f"The JWKS file {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
         raise InvalidJwks(f"The JWKS file {path} has no usable keys: {reason_of(error)}.") from error
     if not 0 < len(keys) <= KEYS_MAX or len(keys) != len(entries):
         raise InvalidJwks(f"The JWKS file {path} needs 1 to {KEYS_MAX} keys, each with a `kid` of its own.")
@@ -165,4 +165,12 @@ def public_key(entry: dict[str, Any]) -> PublicKey:
 
 
 def reason_of(error: Exception) -> str:
-    return str(error) if type(error) is ValueError else type(error).__name__
+    """In words of ours: those of libraries may quote a key."""
+    match error:
+        case json.JSONDecodeError() | UnicodeDecodeError():
+            return "it is no JSON"
+        case KeyError():
+            return f"`{error.args[0]}` is missing"
+        case TypeError() | AttributeError():
+            return "it is JSON of another shape"
+    return str(error) if type(error) is ValueError else "a key cannot be read"

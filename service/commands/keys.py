@@ -50,8 +50,9 @@ def create(
 @app.command("list")
 def show() -> None:
     """Every key there has been: its id, whose it is, and what has become of it."""
+    keys = asyncio.run(every_key(read_settings()))
     typer.echo("id\tname\tscopes\tcreated\texpires\tlast used\tstate")
-    for key in asyncio.run(every_key(read_settings())):
+    for key in keys:
         cells = [key.id, key.name, ",".join(sorted(key.scopes)), when(key.created_at), when(key.expires_at)]
         typer.echo("\t".join([*cells, when(key.last_used_at), state_of(key)]))
 

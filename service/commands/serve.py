@@ -1,5 +1,7 @@
 """`headwater serve`: read the settings, fetch what is missing if asked to, then serve until told to leave."""
 
+import asyncio
+import os
 import socket
 from functools import partial
 from pathlib import Path
@@ -47,6 +49,8 @@ def serve(
     except SettingsError as error:
         fail(error.message, WRONGLY_ASKED)
     settings = settings.model_copy(update={"port": free_port(settings)})
+    have_data_folder(settings.data_dir)
+    refuse_open_network(settings)
     if settings.engine == "torch":
         have_models(settings, pull)
 
@@ -70,6 +74,40 @@ def free_port(settings: "Settings") -> int:
     except OSError as error:
         reason = error.strerror or str(error)
         fail(f"cannot listen on {host} port {settings.port}: {reason}; choose another with --port or --host", FAILED)
+
+
+def have_data_folder(folder: Path) -> None:
+    """Makes it. One that cannot be used is said now, before a model is loaded for nothing."""
+    from uploads.files import make_folder
+
+    try:
+        make_folder(folder)
+        os.listdir(folder)
+        reason = "" if os.access(folder, os.W_OK | os.X_OK) else "it cannot be written to"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        fail(f"the data folder {folder} cannot be used: {reason}; choose another with HEADWATER_DATA_DIR", FAILED)
+
+
+def refuse_open_network(settings: "Settings") -> None:
+    """The service refuses as well; here that comes before its models are loaded, and as one line."""
+    from service.access import opening
+
+    if not opening.is_open_network(settings):
+        return
+    try:
+        opening.refuse_open_network(settings, has_keys=asyncio.run(has_keys(settings)))
+    except opening.CannotOpen as error:
+        fail(str(error), FAILED)
+
+
+async def has_keys(settings: "Settings") -> bool:
+    """Or had some: a service that was closed once stays closed."""
+    from service.commands.database import access_store
+
+    async with access_store(settings) as store:
+        return await store.version() != 0
 
 
 def have_models(settings: "Settings", pull: bool) -> None:

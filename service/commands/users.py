@@ -40,10 +40,11 @@ def put(name: Name, scopes: Scopes = None) -> None:
 def show() -> None:
     """Who may log in."""
     settings = read_settings()
+    kept = asyncio.run(everybody(settings))
     typer.echo("name\tscopes\tchanged")
     for name, one in sorted(settings.access.users.items()):
         typer.echo(f"{name}\t{','.join(sorted(one.scopes))}\tin the settings")
-    for user in asyncio.run(everybody(settings)):
+    for user in kept:
         typer.echo(f"{user.name}\t{','.join(sorted(user.scopes))}\t{when(user.changed_at)}")
 
 
