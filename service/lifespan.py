@@ -78,7 +78,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     async with (
         open_storage(settings, UploadObserver(counted)) as storage,
         open_library(settings, storage, fleet, recognition) as library,
-        open_access(settings, storage.access) as access,
+        open_access(settings, storage.access, app.state.on_hangup.append) as access,
     ):
         app.state.access = access
         app.state.fleet = fleet

@@ -1,4 +1,7 @@
-"""The streaming routes. Who includes the router puts a `Backend` and the caller's `owner` into the request's state."""
+"""The streaming routes. Who includes the router puts a `Backend` and the caller's `owner` into the request's state.
+
+A `principal` there is kept with a ticket, so that whoever checks the ticket can ask whether that one may still read.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -81,8 +84,13 @@ async def caller_of(request: Request) -> Caller:
     return Caller(await backend_of(request), await owner_of(request), wanted, request.headers.get("last-event-id", ""))
 
 
+async def holder_of(request: Request) -> object:
+    return getattr(request.state, "principal", None)
+
+
 TheBackend = Annotated[Backend, Depends(backend_of)]
 TheOwner = Annotated[str, Depends(owner_of)]
+TheHolder = Annotated[Any, Depends(holder_of)]
 TheCaller = Annotated[Caller, Depends(caller_of)]
 PromptQuery = Annotated[ChatQuery, Query()]
 OptionalBody = Annotated[ChatBody | None, Body()]
@@ -102,11 +110,11 @@ async def stream_of_conversation(caller: TheCaller, query: PromptQuery, body: Op
 
 @router.post("/chat/streams", status_code=201, response_model=StreamTicket)
 async def create_stream(
-    backend: TheBackend, owner: TheOwner, query: PromptQuery, body: OptionalBody = None
+    backend: TheBackend, owner: TheOwner, holder: TheHolder, query: PromptQuery, body: OptionalBody = None
 ) -> Response:
     """Starts an answer and gives a url that `EventSource`, which can send no header, may open for a while."""
     stream = await start(backend, owner, one_of(body, query), POST_GRACE_S)
-    ticket, expires_at = backend.streams.issue_ticket(stream)
+    ticket, expires_at = backend.streams.issue_ticket(stream, holder)
     url = f"/chat/streams/{stream.id}"
     made = StreamTicket(stream_id=stream.id, url=f"{url}/events?ticket={ticket}", expires_at=int(expires_at))
     return JSONResponse(made.model_dump(), status_code=201, headers={"Location": url, "Cache-Control": "no-store"})

@@ -127,10 +127,10 @@ class Streams:
         stream = self._any(stream_id)
         return stream if stream is not None and stream.owner == owner else None
 
-    def issue_ticket(self, stream: Stream) -> tuple[str, float]:
+    def issue_ticket(self, stream: Stream, holder: object = None) -> tuple[str, float]:
         """A ticket and its expiry. The stream waits for its reader as long as the ticket lives."""
         expires_at = self._wall_clock() + self._retention.ticket_ttl_s
-        text, stream.ticket = write_ticket(stream.id, expires_at)
+        text, stream.ticket = write_ticket(stream.id, expires_at, holder)
         self._cancel_unread_after(stream, max(stream.grace_s, self._retention.ticket_ttl_s))
         return text, expires_at
 

@@ -66,6 +66,25 @@ class Access:
         text = credential_in(headers)
         return self._of_key(text) if text.startswith(PREFIX) else self._of_token(text)
 
+    def still_knows(self, principal: Principal) -> bool:
+        """Whether what it showed then would be taken now. Another issuer's tokens only end by time.
+
+        Raises `AccessUnavailable`.
+        """
+        match principal.credential:
+            case "key":
+                key = self._ring.key(principal.key_id)
+                return key is not None and not key.is_revoked and not key.is_expired(self._wall_clock())
+            case "token" if principal.id.startswith(FOREIGN_PREFIX):
+                return True
+            case "token":
+                user = self.user(principal.id)
+                return user is not None and principal.issued_at >= user.changed_at
+            case "none":
+                return self.is_open
+            case "ticket":
+                return False
+
     async def log_in(self, name: str, password: str) -> str:
         """A token. Raises `LoginFailed`, `LoginNotConfigured`, `LoginsBusy` and `AccessUnavailable`."""
         if not self.tokens.can_issue:
@@ -84,12 +103,12 @@ class Access:
         if parts is None:
             raise CredentialInvalid
         key = self._ring.key(parts[0])
-        if not is_secret_of(key, parts[1]) or key is None or key.revoked_at is not None:
+        if not is_secret_of(key, parts[1]) or key is None or key.is_revoked:
             raise CredentialInvalid
         if key.is_expired(self._wall_clock()):
             raise CredentialExpired
         self._ring.note_use(key)
-        return Principal(key.name, key.name, key.scopes, "key")
+        return Principal(key.name, key.name, key.scopes, "key", key_id=key.id)
 
     def _of_token(self, text: str) -> Principal:
         claims = self.tokens.check(text)
@@ -98,7 +117,7 @@ class Access:
         user = self.user(claims.subject)
         if user is None or claims.issued_at < user.changed_at:
             raise CredentialInvalid
-        return Principal(user.name, user.name, user.scopes, "token")
+        return Principal(user.name, user.name, user.scopes, "token", issued_at=claims.issued_at)
 
 
 def credential_in(headers: Headers) -> str:

@@ -20,7 +20,7 @@ from service.access.rules import Decision, Rules
 from service.errors import DomainError, domain_problem, shaped
 from streaming.errors import InvalidTicket
 from streaming.routes import WRONG_TICKET
-from streaming.streams import Stream
+from streaming.streams import Streams
 
 JUDGED = "judged_endpoint"
 TICKET = "ticket"
@@ -75,7 +75,7 @@ def principal_of(scope: Scope, decision: Decision | None, access: Access) -> Pri
     if policy.takes_tickets and scope["method"] == "GET" and not access.is_open:
         ticket = ticket_in(scope)
         if ticket is not None:
-            return holder_of(ticket, scope, headers)
+            return holder_of(ticket, scope, access)
     principal = access.known(headers) if policy.needs_name else access.identify(headers)
     return allowed(principal, policy)
 
@@ -106,11 +106,11 @@ def ticket_in(scope: Scope) -> str | None:
     return found[0] if found else None
 
 
-def holder_of(ticket: str, scope: Scope, headers: Headers) -> Principal:
-    """Who holds a ticket reads that one stream for its owner, and may do nothing else."""
-    streams = scope["state"]["backend"].streams
-    is_reconnect = bool(headers.get("last-event-id"))
-    stream: Stream | None = streams.redeem(ticket[:TICKET_CHARS_MAX], is_reconnect=is_reconnect)
-    if stream is None:
+def holder_of(ticket: str, scope: Scope, access: Access) -> Principal:
+    """Who holds a ticket reads that one stream for its owner, and may do nothing else, and only while the owner may."""
+    streams: Streams = scope["state"]["backend"].streams
+    is_reconnect = bool(Headers(scope=scope).get("last-event-id"))
+    stream = streams.redeem(ticket[:TICKET_CHARS_MAX], is_reconnect=is_reconnect)
+    if stream is None or not (isinstance(stream.ticket.holder, Principal) and access.still_knows(stream.ticket.holder)):
         raise InvalidTicket(WRONG_TICKET)
     return Principal(stream.owner, stream.owner, frozenset(), "ticket")

@@ -30,6 +30,10 @@ class ApiKey:
     revoked_at: float | None = None
     last_used_at: float | None = None
 
+    @property
+    def is_revoked(self) -> bool:
+        return self.revoked_at is not None
+
     def is_expired(self, now: float) -> bool:
         return self.expires_at is not None and self.expires_at <= now
 

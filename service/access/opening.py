@@ -1,11 +1,12 @@
 """Opens access control at the start of the service, and refuses a start that would leave it to everybody."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from service.access.access import Access
 from service.access.ring import Ring
+from service.access.rotation import Rotation
 from service.access.store import AccessStore
 from service.access.tokens import InvalidJwks, Tokens, read_jwks
 from service.hosts import is_loopback
@@ -17,8 +18,10 @@ class CannotOpen(Exception):
 
 
 @asynccontextmanager
-async def open_access(settings: Settings, store: AccessStore) -> AsyncIterator[Access]:
-    """Raises `CannotOpen`."""
+async def open_access(
+    settings: Settings, store: AccessStore, on_hangup: Callable[[Callable[[], None]], None] = lambda _: None
+) -> AsyncIterator[Access]:
+    """`on_hangup` takes what is to be called at each SIGHUP. Raises `CannotOpen`."""
     given = settings.access
     try:
         public_keys = {} if given.jwks_file is None else await asyncio.to_thread(read_jwks, given.jwks_file)
@@ -32,6 +35,10 @@ async def open_access(settings: Settings, store: AccessStore) -> AsyncIterator[A
         asyncio.create_task(ring.refresh_forever(given.refresh_s)),
         asyncio.create_task(ring.write_uses_forever(given.use_interval_s)),
     ]
+    if given.jwks_file is not None:
+        rotation = Rotation(given.jwks_file, access)
+        on_hangup(rotation.read_soon)
+        tasks.append(asyncio.create_task(rotation.read_forever()))
     try:
         yield access
     finally:

@@ -14,12 +14,17 @@ IMPLIED: dict[Scope, frozenset[Scope]] = {"admin": frozenset(("metrics",))}
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """`id` is the owner of everything it makes. `name` is how it is greeted."""
+    """`id` is the owner of everything it makes. `name` is how it is greeted.
+
+    `key_id` is that of the key it showed, `issued_at` when its token was given out.
+    """
 
     id: str
     name: str
     scopes: frozenset[Scope]
     credential: Credential
+    key_id: str = ""
+    issued_at: float = 0.0
 
     def lacks(self, wanted: Collection[Scope]) -> list[Scope]:
         held = self.scopes.union(*(IMPLIED.get(scope, frozenset()) for scope in self.scopes))

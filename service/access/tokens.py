@@ -54,6 +54,9 @@ class Tokens:
         self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
         self._public_keys = public_keys
 
+    def with_public_keys(self, public_keys: Mapping[str, PublicKey]) -> "Tokens":
+        return Tokens(self._settings, public_keys)
+
     @property
     def can_issue(self) -> bool:
         return self._secret is not None

@@ -112,7 +112,7 @@ def read_scopes(given: list[str] | None) -> "frozenset[Scope]":
 
 
 def state_of(key: "ApiKey") -> str:
-    if key.revoked_at is not None:
+    if key.is_revoked:
         return f"revoked {when(key.revoked_at)}"
     return "expired" if key.is_expired(time.time()) else "valid"
 
