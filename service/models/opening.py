@@ -13,7 +13,7 @@ from service.models.errors import FetchFailed, LoadRefused, ModelsError
 from service.models.identity import version_without_files
 from service.models.layout import ModelKind
 from service.models.loaders import Load
-from service.models.memory import estimated_bytes
+from service.models.memory import estimated_bytes, in_maps_of_its_own
 from service.models.registry import Failure, Loaded, LoadedLanguage, LoadedOneShot
 from service.models.self_test import check_one_shot
 from service.models.store import ModelStore, PreparedModel
@@ -71,7 +71,8 @@ class Opening:
         return loaded
 
     def _open(self, entry: ModelEntry, prepared: PreparedModel | None) -> Loaded:
-        model = self.load(entry, prepared, self.settings)
+        with in_maps_of_its_own():
+            model = self.load(entry, prepared, self.settings)
         if entry.kind == "language":
             size_bytes = estimated_bytes(entry, prepared, self.settings)
             return LoadedLanguage(cast(Predictor, model), time.time(), size_bytes)
