@@ -131,7 +131,7 @@ def batch_arguments(upload: Upload, form: BatchForm) -> BatchArguments:
 async def count(uploads: TheUploads, upload: Upload, arguments: BatchArguments, max_rows: int) -> int:
     async with uploads.uploads.local_path(upload) as path:
         table = Table(path, arguments.format, arguments.text_column)
-        return await run_in_threadpool(count_rows, table, max_rows)
+        return await run_in_threadpool(count_rows, table, arguments.result_format, max_rows)
 
 
 async def add_job(jobs: JobsBackend, kind: str, owner: str, arguments: dict[str, Any], total: int | None) -> Job:

@@ -67,14 +67,17 @@ def format_of(filename: str) -> TableFormat:
     return found
 
 
-def count_rows(table: Table, max_rows: int) -> int:
-    """Reads the table once. Raises `InvalidBatch` for what is wrong with it as a whole."""
+def count_rows(table: Table, wanted: ResultFormat, max_rows: int) -> int:
+    """Reads the table once. Raises `InvalidBatch` for what is wrong with it as a whole, also with its result."""
     count = 0
-    with opened(table) as (_, rows):
-        for _row in rows:
+    columns = Columns()
+    with opened(table) as (known, rows):
+        for row in rows:
             count += 1
             if count > max_rows:
                 raise InvalidBatch(f"A batch has at most {max_rows} rows.")
+            if wanted == "csv" and not known:
+                columns.add(row)
     if not count:
         raise InvalidBatch("The file has no rows.")
     return count
@@ -222,8 +225,9 @@ def row_of(values: Mapping[str, Any], text: str) -> Row:
 
 
 def write_results(table: Table, outcomes: Iterator[Outcome], target: Path, wanted: ResultFormat) -> None:
-    """The rows of the table again, each with its outcome. What was not UTF-8 stays so in CSV; JSON cannot carry it."""
-    errors = "surrogateescape" if wanted == "csv" else "replace"
+    """The rows of the table again, each with its outcome. What was not UTF-8 stays so from CSV or lines to CSV; JSON
+    cannot carry it, and has surrogates that stand for no byte."""
+    errors = "surrogateescape" if wanted == "csv" and table.format != "jsonl" else "replace"
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with (
         os.fdopen(descriptor, "w", encoding="utf-8", errors=errors, newline="") as file,
@@ -243,14 +247,24 @@ def write_results(table: Table, outcomes: Iterator[Outcome], target: Path, wante
 
 
 def columns_of(table: Table) -> list[str]:
-    """Of JSON lines: every field that any line has, in the order in which they appear."""
-    found: dict[str, None] = {}
+    columns = Columns()
     with opened(table) as (_, rows):
         for row in rows:
-            found.update(dict.fromkeys(row.values))
-            if len(found) > MAX_COLUMNS:
-                raise InvalidBatch(f"A CSV has at most {MAX_COLUMNS} columns; ask for `result_format=jsonl`.")
-    return list(found)
+            columns.add(row)
+    return [*columns.names]
+
+
+class Columns:
+    """Of JSON lines as a CSV: every field that any line has, in the order in which they appear."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, None] = {}
+
+    def add(self, row: Row) -> None:
+        """Raises `InvalidBatch`."""
+        self.names.update(dict.fromkeys(row.values))
+        if len(self.names) > MAX_COLUMNS:
+            raise InvalidBatch(f"A CSV has at most {MAX_COLUMNS} columns; ask for `result_format=jsonl`.")
 
 
 def cells_of(outcome: Outcome) -> tuple[str | None, float | None, str | None]:

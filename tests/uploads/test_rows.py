@@ -5,7 +5,18 @@ from typing import Any
 import pytest
 
 from uploads.errors import InvalidBatch
-from uploads.rows import MAX_LINE_CHARS, Outcome, Row, Table, TableFormat, count_rows, format_of, opened, write_results
+from uploads.rows import (
+    MAX_COLUMNS,
+    MAX_LINE_CHARS,
+    Outcome,
+    Row,
+    Table,
+    TableFormat,
+    count_rows,
+    format_of,
+    opened,
+    write_results,
+)
 
 
 def table_of(folder: Path, content: str | bytes, table_format: TableFormat, column: str | None = None) -> Table:
@@ -96,13 +107,20 @@ def test_what_is_no_table_is_refused_with_the_reason(
     tmp_path: Path, content: bytes, column: str | None, says: str
 ) -> None:
     with pytest.raises(InvalidBatch, match=says):
-        count_rows(table_of(tmp_path, content, "csv", column), 1000)
+        count_rows(table_of(tmp_path, content, "csv", column), "csv", 1000)
 
 
 def test_too_many_rows_are_refused_and_as_many_as_allowed_are_not(tmp_path: Path) -> None:
-    assert count_rows(table_of(tmp_path, "a\nb\nc", "lines"), 3) == 3
+    assert count_rows(table_of(tmp_path, "a\nb\nc", "lines"), "csv", 3) == 3
     with pytest.raises(InvalidBatch, match="at most 2 rows"):
-        count_rows(table_of(tmp_path, "a\nb\nc", "lines"), 2)
+        count_rows(table_of(tmp_path, "a\nb\nc", "lines"), "csv", 2)
+
+
+def test_too_many_fields_for_a_csv_are_refused_before_any_row_is_predicted(tmp_path: Path) -> None:
+    table = table_of(tmp_path, "".join(f'{{"text": "a", "field {n}": 1}}\n' for n in range(MAX_COLUMNS)), "jsonl")
+    assert count_rows(table, "jsonl", MAX_COLUMNS) == MAX_COLUMNS
+    with pytest.raises(InvalidBatch, match="result_format=jsonl"):
+        count_rows(table, "csv", MAX_COLUMNS)
 
 
 def test_bad_json_lines_stay_in_their_place(tmp_path: Path) -> None:
@@ -151,6 +169,15 @@ def test_json_lines_become_csv_with_every_field_that_any_line_has(tmp_path: Path
     assert result(table, "csv") == (
         'text,n,list,prediction,confidence,error\na,1,,said,0.5,\nb,,"[1, ""x""]",said,0.5,\n'
     )
+
+
+@pytest.mark.parametrize("wanted", ["csv", "jsonl"])
+def test_a_surrogate_in_json_lines_costs_its_own_character_alone(tmp_path: Path, wanted: str) -> None:
+    table = table_of(tmp_path, b'{"text": "a\\ud800b", "\\udfff": 1}\n{"text": "c\xff"}\n{"text": "d"}\n', "jsonl")
+    written = result(table, wanted)
+    assert "a?b" in written
+    assert "c?" in written
+    assert written.encode().count(b"\n") == 3 + (wanted == "csv")
 
 
 def test_lines_become_a_column_of_text(tmp_path: Path) -> None:
