@@ -58,10 +58,15 @@ async def abilities(backend: TheUploads) -> Response:
 async def create_part(request: Request, backend: TheUploads, owner: TheOwner, _: NoParameters) -> Response:
     """Begins an upload, with its first bytes if the body has the type of bytes; `Location` is where it goes on."""
     backend.refuse_when_leaving()
-    part = await backend.uploads.parts.create(owner, tus.creation(request.headers))
+    parts = backend.uploads.parts
+    chunk = Chunk(0, declared_bytes(request), tus.checksum(request.headers))
+    part = await parts.create(owner, tus.creation(request.headers))
     if tus.is_chunk(request.headers) or part.is_whole:
-        chunk = Chunk(0, declared_bytes(request), tus.checksum(request.headers))
-        part = await backend.uploads.parts.append(part.id, owner, body_of(request, backend), chunk)
+        try:
+            part = await parts.append(part.id, owner, body_of(request, backend), chunk)
+        except BaseException:
+            await parts.remove(part.id, owner)  # nobody was told where it is, and it counts against the quota
+            raise
     return answer(201, part, {"Location": f"/files/{part.id}"})
 
 

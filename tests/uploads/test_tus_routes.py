@@ -94,6 +94,24 @@ def test_the_first_bytes_may_come_with_the_creation(tus: RunningServer) -> None:
     assert httpx.get(f"{tus.url}/uploads/{done.headers['x-upload-id']}/content").content == b"0123456789"
 
 
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"more than was announced" * 9, {}, 413),
+        (b"x" * 60, {"Upload-Checksum": f"sha1 {b64(hashlib.sha1(b'other').digest())}"}, 460),
+        (b"x" * 60, {"Upload-Checksum": "crc32 AAAA"}, 400),
+    ],
+)
+def test_a_creation_whose_first_bytes_are_refused_leaves_nothing(
+    tmp_path: Path, content: bytes, headers: dict[str, str], status: int
+) -> None:
+    with serving(echo_settings(data_dir=tmp_path, uploads={"max_owner_bytes": 100})) as server:
+        said = {**BYTES, "Upload-Length": "60", **headers}
+        assert httpx.post(f"{server.url}/files", content=content, headers=said).status_code == status
+        assert [*(tmp_path / "parts").iterdir()] == []
+        assert create(server, 60).status_code == 201  # nothing was left that counts against the quota
+
+
 def test_an_empty_upload_is_whole_at_once(tus: RunningServer) -> None:
     created = create(tus, 0)
     assert created.status_code == 201
