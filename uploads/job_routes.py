@@ -80,7 +80,7 @@ async def job_result(job_id: str, request: Request, jobs: TheJobs, owner: TheOwn
     if not job.has_ended:
         raise JobNotDone("The job has no result yet.")
     if job.result is None:
-        raise NoResult(f"The job has {job.state} and has no result.")
+        raise NoResult("The job ended without a result.")
     read = partial(jobs.results.read, job.result)
     return ContentResponse(read, as_file(job), request.headers, jobs.send_timeout_s)
 

@@ -1,6 +1,7 @@
 """What is this index's own: files of vectors that are rewritten, damage that is told, owners that take turns."""
 
 import asyncio
+import stat
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -60,6 +61,11 @@ async def test_holes_are_closed_when_they_outweigh_what_is_left(index: SqliteInd
         assert {upload_id for upload_id, _ in await found(other, "ann", "pump")} == {"u1", "u2", "u3"}
     finally:
         await other.close()
+
+
+async def test_nobody_else_can_look_into_the_folder(index: SqliteIndex, tmp_path: Path) -> None:
+    await put(index, "ann", entry("u1", PUMP))
+    assert stat.S_IMODE((tmp_path / "index").stat().st_mode) == 0o700
 
 
 async def test_a_lost_file_of_vectors_is_told(index: SqliteIndex, tmp_path: Path) -> None:

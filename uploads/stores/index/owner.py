@@ -13,6 +13,7 @@ from pathlib import Path
 from uploads.documents.document import Document, Span
 from uploads.documents.pieces import Piece
 from uploads.errors import StoreFailed, StoreFull, StoreUnavailable
+from uploads.files import make_folder
 from uploads.index import Embedded, Hit, IndexedDocument, Question
 from uploads.names import spoken_name
 from uploads.ranking import fuse
@@ -123,8 +124,7 @@ class OwnerIndex:
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """One transaction, and one at a time over all processes."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with _told(), closing(_open(self._path)) as connection:
+        with _told(), closing(_made(self._path)) as connection:
             _set_durable(connection)
             connection.executescript("BEGIN IMMEDIATE;" + SCHEMA.read_text("utf-8"))
             unused: list[Path] = []
@@ -177,6 +177,12 @@ class OwnerIndex:
 
 def _open(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+
+
+def _made(path: Path) -> sqlite3.Connection:
+    """SQLite gives its files the rights of everybody's umask: the folder keeps others out."""
+    make_folder(path.parent)
+    return _open(path)
 
 
 def _open_filled(path: Path) -> sqlite3.Connection | None:
