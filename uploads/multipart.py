@@ -76,6 +76,7 @@ class FormPart:
         _, options = parse_options_header(head.get("content-disposition", b"").decode("latin-1"))
         self.name = text_of(options.get(b"name", b""))
         self.filename = text_of(options[b"filename"]) if b"filename" in options else None
+        self.is_text = self.filename is None and "content-type" not in head
         self._parts = parts
         self._has_ended = False
 

@@ -18,7 +18,7 @@ from uploads.job_schemas import BatchAnswer, BatchForm, IngestAnswer
 from uploads.jobs import Job, new_job_id
 from uploads.multipart import Multipart, is_multipart
 from uploads.records import Upload
-from uploads.routes import FILE_FIELD, NoParameters, TheOwner, TheUploads, body_of, refused
+from uploads.routes import FILE_FIELD, NoParameters, TheOwner, TheUploads, body_of, refused, take_file
 from uploads.rows import Table, count_rows, format_of
 
 FIELD_MAX_BYTES = 1000
@@ -82,20 +82,20 @@ async def process_upload(
 
 
 async def keep_form(request: Request, backend: TheUploads, owner: str) -> tuple[Upload, dict[str, str]]:
-    """One file, durable, and the other fields as text."""
+    """One file, durable, and the other fields as text. An empty one is not there: browsers send all that a form has."""
     if not is_multipart(request.headers.get("content-type", "")):
         raise NoFile(f"Send a form (multipart/form-data) with the file in `{FILE_FIELD}`.")
     body, fields = body_of(request, backend), dict[str, str]()
     async with backend.uploads.intake(owner) as intake:
         async for part in Multipart(body, request.headers["content-type"]):
-            if part.name == FILE_FIELD and part.filename != "":
-                if not intake.is_empty:
+            if part.name == FILE_FIELD:
+                if part.filename != "" and not intake.is_empty:
                     raise TooManyFiles("Send one file at a time.")
-                await intake.add(part, part.filename)
+                await take_file(part, intake)
             elif part.name in fields:
                 raise refused(part.name, "Give it once", "value_error")
-            else:
-                fields[part.name] = await part.text(FIELD_MAX_BYTES)
+            elif value := await part.text(FIELD_MAX_BYTES):
+                fields[part.name] = value
         if intake.is_empty:
             raise NoFile(f"The form has no field `{FILE_FIELD}` with a file.")
         (upload,) = await intake.commit()

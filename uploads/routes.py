@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, Response
 from uploads.backend import UploadsBackend
 from uploads.body import Body
 from uploads.errors import NoFile
-from uploads.multipart import Multipart, is_multipart
+from uploads.intake import Intake
+from uploads.multipart import FormPart, Multipart, is_multipart
 from uploads.records import Cursor, Upload, parse_cursor
 from uploads.responses import ContentResponse
 from uploads.schemas import ListQuery, NoQuery, RawUploadQuery, UploadAnswer, UploadList, answer_of, list_of
@@ -120,11 +121,18 @@ async def keep_form(request: Request, backend: UploadsBackend, owner: str) -> li
         async for part in Multipart(body, request.headers["content-type"]):
             if part.name != FILE_FIELD:
                 raise refused(part.name, "Extra inputs are not permitted", "extra_forbidden")
-            if part.filename != "":  # browsers send such a part when no file was chosen
-                await intake.add(part, part.filename)
+            await take_file(part, intake)
         if intake.is_empty:
             raise NoFile(f"The form has no field `{FILE_FIELD}` with a file.")
         return await intake.commit()
+
+
+async def take_file(part: FormPart, intake: Intake) -> None:
+    """A field `file` of a form. Raises `NoFile` for text, which is most often a path without curl's `@`."""
+    if part.is_text:
+        raise NoFile(f"The field `{FILE_FIELD}` has text and no file; curl sends a file as `-F {FILE_FIELD}=@name`.")
+    if part.filename != "":  # browsers send such a part when no file was chosen
+        await intake.add(part, part.filename)
 
 
 def body_of(request: Request, backend: UploadsBackend) -> Body:

@@ -19,7 +19,7 @@ from streaming.routes import POST_GRACE_S, TheCaller, refused, start
 from streaming.schemas import ChatForm
 from uploads.intake import Intake
 from uploads.multipart import Multipart, is_multipart
-from uploads.routes import FILE_FIELD, TheUploads, body_of
+from uploads.routes import FILE_FIELD, TheUploads, body_of, take_file
 
 FORM_PATH = "/chat/stream"
 FIELD_MAX_BYTES = 1024 * 1024
@@ -61,15 +61,16 @@ async def stream_of_form(request: Request, caller: TheCaller, backend: TheUpload
 
 
 async def read_form(request: Request, intake: Intake, parts: Multipart) -> ChatForm:
-    """Receives the files. Options may also stand in the query string."""
+    """Receives the files. Options may also stand in the query string. An empty field is not there."""
     fields: dict[str, list[str]] = {name: request.query_params.getlist(name) for name in request.query_params}
     room = FIELD_MAX_BYTES
     async for part in parts:
         if part.name == FILE_FIELD:
-            if part.filename != "":  # browsers send such a part when no file was chosen
-                await intake.add(part, part.filename)
+            await take_file(part, intake)
             continue
         value = await part.text(room)
+        if not value:
+            continue
         room -= len(value.encode())
         fields.setdefault(part.name, []).append(value)
         if len(fields[part.name]) > FIELDS_MAX or len(fields) > FIELDS_MAX:

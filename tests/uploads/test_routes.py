@@ -284,6 +284,7 @@ def by_path(client: httpx.Client, name: str, content: bytes) -> httpx.Response:
         ({"content": b"x", "params": {"name": "x"}}, "invalid_request"),
         ({"content": b"x", "params": {"filename": "a\0b"}}, "invalid_filename"),
         ({"content": b"--x--\r\n", "headers": FORM}, "no_file"),
+        ({"files": {"file": (None, "report.pdf")}}, "no_file"),
         ({"content": b"--x\r\nbroken", "headers": FORM}, "broken_multipart"),
         ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, "broken_multipart"),
         ({"content": b"x", "headers": {"Content-Encoding": "gzip"}}, "unsupported_media_type"),

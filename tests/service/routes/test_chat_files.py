@@ -11,6 +11,7 @@ import pytest
 from fastapi import Request
 
 from service.auth import authenticate
+from tests.browser_form import browser_form
 from tests.parsers import SseEvent, parse
 from tests.server import RunningServer, echo_settings, serving
 from tests.uploads.documents.files import write_pdf
@@ -171,6 +172,16 @@ def test_a_wrong_form_names_the_field_and_keeps_nothing(
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"] == ["body", where]
     assert httpx.get(f"{running.url}/uploads", headers=headers).json()["uploads"] == []
+
+
+def test_a_plain_form_of_a_browser_may_be_filled_in_only_in_part(running: RunningServer) -> None:
+    fields = {"prompt": "hello", "max_tokens": "", "temperature": "", "stop": "", "system": "", "upload_id": ""}
+    form = browser_form(fields)
+    answer = httpx.post(
+        f"{running.url}/chat/stream", content=form["content"], headers=form["headers"] | {"accept": "text/plain"}
+    )
+    assert answer.status_code == 200, answer.text
+    assert "hello" in answer.text
 
 
 def test_a_form_that_is_refused_later_keeps_nothing_either(running: RunningServer) -> None:
