@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 DESCRIPTION = "A language model behind a plain EventSource. `docs/wire.md` says what stands in a stream."
-REFUSALS = errors.documented(400, 401, 403, 404, 406, 413, 415, 422, 500, 503)
+REFUSALS = errors.documented(400, 401, 403, 404, 406, 413, 415, 422, 429, 500, 503)
 
-FILE_REFUSALS = errors.documented(400, 401, 403, 404, 408, 413, 415, 422, 500, 503, 507)
+FILE_REFUSALS = errors.documented(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 507)
 
 
 def create_app(settings: Settings, load: Load = load_model, tracer: "Tracer | None" = None) -> FastAPI:

@@ -1,6 +1,7 @@
 """The OpenAPI description: what the routes say, the shape of all errors, who may ask, and what models take."""
 
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -8,13 +9,14 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from service.access.policies import Policy
-from service.errors import FieldError, Problem
+from service.errors import PROBLEM, FieldError, Problem, documented
 from service.models.registry import LoadedOneShot, Model
 from service.routes.chat_files import FORM_PATH
 from streaming.schemas import ChatForm
 from uploads.process_routes import FILE
 from uploads.routes import FILE_FIELD
 
+EDGE_REFUSALS = (400, 403)
 REFERENCE = "#/components/schemas/{model}"
 SCHEMES = {
     "key": {
@@ -46,6 +48,8 @@ class DescribedApp(FastAPI):
             content = described["paths"][FORM_PATH]["post"]["requestBody"]["content"]
             content["multipart/form-data"] = {"schema": form_schema(schemas)}
             described["components"]["securitySchemes"] = SCHEMES
+            for operation in operations(described["paths"]):
+                describe_refusals(operation["responses"])
             for operation, policy in guarded(described["paths"], self.state.policies):
                 describe(operation, policy)
             self.openapi_schema = described
@@ -62,6 +66,19 @@ def with_models(described: dict[str, Any], models: Mapping[str, Model]) -> dict[
         **{f"{name}.output": dict(model.output_schema) for name, model in loaded.items()},
     }
     return {**described, "components": {**described["components"], "schemas": schemas}}
+
+
+def operations(paths: Mapping[str, Mapping[str, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    return (operation for methods in paths.values() for operation in methods.values())
+
+
+def describe_refusals(responses: dict[str, dict[str, Any]]) -> None:
+    """A foreign Host or Origin is refused on every route. What a package refuses by itself gets its shape here."""
+    for status, response in documented(*EDGE_REFUSALS).items():
+        responses.setdefault(str(status), response)
+    for status, response in responses.items():
+        if int(status) >= HTTPStatus.BAD_REQUEST:
+            response.setdefault("content", PROBLEM)
 
 
 def guarded(

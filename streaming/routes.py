@@ -28,12 +28,27 @@ POST_GRACE_S = 0.0
 EVENTS_EXAMPLE = (
     'retry: 1500\nid: s7f3c….0\nevent: start\ndata: {"stream_id":"s7f3c…",…}\n\nid: s7f3c….1\ndata: {"text":" The"}\n\n'
 )
+EVENT = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer"},
+    },
+}
+LINE = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "object"}},
+}
 STREAM_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The events of the answer, in the format that `Accept` asks for; see docs/wire.md.",
         "content": {
-            "text/event-stream": {"schema": {"type": "string"}, "example": EVENTS_EXAMPLE},
-            "application/x-ndjson": {"schema": {"type": "string"}},
+            "text/event-stream": {"itemSchema": EVENT, "example": EVENTS_EXAMPLE},
+            "application/x-ndjson": {"itemSchema": LINE},
             "text/plain": {"schema": {"type": "string"}},
         },
     },

@@ -36,7 +36,7 @@ def as_list(value: Any) -> Any:
 
 
 Plain: TypeAlias = Annotated[str, AfterValidator(refuse_unsafe)]
-Said: TypeAlias = Annotated[Plain, AfterValidator(refuse_blank)]
+Said: TypeAlias = Annotated[Plain, AfterValidator(refuse_blank), Field(json_schema_extra={"pattern": r"\S"})]
 StopString: TypeAlias = Annotated[Plain, Field(min_length=1)]
 ModelName: TypeAlias = Annotated[Plain, Field(min_length=1, max_length=MODEL_NAME_CHARS_MAX)]
 UploadId: TypeAlias = Annotated[Plain, Field(min_length=1, max_length=UPLOAD_ID_CHARS_MAX)]
@@ -121,7 +121,9 @@ class ChatMessage(BaseModel):
 class ChatBody(StreamOptions):
     """A conversation, or one prompt. In JSON a number is a number: neither a string nor true."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(
+        strict=True, json_schema_extra={"anyOf": [{"required": ["messages"]}, {"required": ["prompt"]}]}
+    )
 
     messages: list[ChatMessage] | None = Field(None, min_length=1, description="The conversation, oldest first.")
     prompt: Said | None = Field(None, description="What to answer, instead of messages.")

@@ -25,7 +25,8 @@ EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The progress.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
     204: {"description": "Everything was sent and the job has ended."},
 }
-
+ENDED: dict[int | str, dict[str, Any]] = {409: {"description": "The job had ended otherwise."}}
+RESULT: dict[int | str, dict[str, Any]] = {**CONTENT, 409: {"description": "The job has no result yet."}}
 
 router = APIRouter(tags=["jobs"])
 
@@ -51,8 +52,8 @@ async def job_state(job_id: str, jobs: TheJobs, owner: TheOwner, _: NoParameters
     return answer_of(await find(jobs, job_id, owner))
 
 
-@router.delete("/job/{job_id}", status_code=204)
-@router.delete("/jobs/{job_id}", status_code=204)
+@router.delete("/job/{job_id}", status_code=204, responses=ENDED)
+@router.delete("/jobs/{job_id}", status_code=204, responses=ENDED)
 async def cancel_job(job_id: str, jobs: TheJobs, owner: TheOwner, _: NoParameters) -> None:
     """Ends a job that waits or runs; doing it twice is no error. One that had ended otherwise is 409."""
     cancelled = await jobs.store.cancel(job_id, owner)
@@ -72,8 +73,8 @@ async def job_events(job_id: str, request: Request, jobs: TheJobs, owner: TheOwn
 
 @router.head("/job/{job_id}/result", include_in_schema=False)
 @router.head("/jobs/{job_id}/result", include_in_schema=False)
-@router.get("/job/{job_id}/result", response_class=Response, responses=CONTENT)
-@router.get("/jobs/{job_id}/result", response_class=Response, responses=CONTENT)
+@router.get("/job/{job_id}/result", response_class=Response, responses=RESULT)
+@router.get("/jobs/{job_id}/result", response_class=Response, responses=RESULT)
 async def job_result(job_id: str, request: Request, jobs: TheJobs, owner: TheOwner, _: NoParameters) -> Response:
     """The file that the job made, as an attachment; `Range` as for uploads."""
     job = await find(jobs, job_id, owner)

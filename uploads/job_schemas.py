@@ -1,6 +1,6 @@
 """What of a job is on the wire."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -43,9 +43,13 @@ class JobList(BaseModel):
     next: str | None = Field(description="The `after` of the next page; null on the last one.")
 
 
+CURSORS = r"^[0-9]{1,12}\.[0-9]{1,6}-j[0-9a-f]{32}$"  # told; what is taken is decided by `parse_cursor`
+PageAfter: TypeAlias = Annotated[str, Field(max_length=100, json_schema_extra={"pattern": CURSORS})]
+
+
 class JobListQuery(NoQuery):
     limit: int = Field(50, ge=1, le=1000)
-    after: str | None = Field(None, max_length=100, description="The `next` of the page before.")
+    after: PageAfter | None = Field(None, description="The `next` of the page before.")
     status: JobState | None = Field(None, description="Only jobs in this state.")
 
 

@@ -31,9 +31,10 @@ FORM_OR_ANY_BODY = {
     }
 }
 CONTENT: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file, as an attachment.", "content": {"application/octet-stream": BINARY}},
-    206: {"description": "The bytes of `Range`.", "content": {"application/octet-stream": BINARY}},
+    200: {"description": "The file with its own type, as an attachment.", "content": {"*/*": BINARY}},
+    206: {"description": "The bytes of `Range`.", "content": {"*/*": BINARY}},
     304: {"description": "`If-None-Match` has the tag of this content."},
+    416: {"description": "The content has no such `Range`."},
 }
 
 router = APIRouter(tags=["files"])

@@ -1,8 +1,13 @@
 """What of an upload is on the wire."""
 
+from typing import Annotated, TypeAlias
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from uploads.records import Cursor, Upload
+
+CURSORS = r"^[0-9]{1,12}\.[0-9]{1,6}-u[0-9a-f]{32}$"  # told; what is taken is decided by `parse_cursor`
+PageAfter: TypeAlias = Annotated[str, Field(max_length=100, json_schema_extra={"pattern": CURSORS})]
 
 
 class UploadAnswer(BaseModel):
@@ -29,7 +34,7 @@ class RawUploadQuery(NoQuery):
 
 class ListQuery(NoQuery):
     limit: int = Field(50, ge=1, le=1000)
-    after: str | None = Field(None, max_length=100, description="The `next` of the page before.")
+    after: PageAfter | None = Field(None, description="The `next` of the page before.")
 
 
 def answer_of(upload: Upload) -> UploadAnswer:

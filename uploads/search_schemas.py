@@ -27,7 +27,9 @@ def refuse_blank(text: str) -> str:
     return text
 
 
-Asked: TypeAlias = Annotated[str, AfterValidator(refuse_unsafe), AfterValidator(refuse_blank)]
+Asked: TypeAlias = Annotated[
+    str, AfterValidator(refuse_unsafe), AfterValidator(refuse_blank), Field(json_schema_extra={"pattern": r"\S"})
+]
 UploadId: TypeAlias = Annotated[str, Field(max_length=UPLOAD_ID_CHARS_MAX), AfterValidator(refuse_unsafe)]
 
 

@@ -1,6 +1,7 @@
 """The public tus 1.0 protocol under `/files`: a broken upload goes on where it stopped. See tus.io for the words."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
@@ -17,6 +18,40 @@ from uploads.routes import BINARY, NoParameters, TheOwner, TheUploads, body_of, 
 OVERRIDES = ("DELETE", "HEAD", "PATCH")
 UPLOAD_ID = "X-Upload-ID"
 BYTES = {"requestBody": {"content": {tus.CHUNK_TYPE: BINARY}}}
+NUMBER = {"type": "string", "pattern": "^[0-9]{1,18}$"}
+
+
+def header(name: str, schema: Mapping[str, Any], *, is_required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": is_required, "schema": schema}
+
+
+SPOKEN = [header("Tus-Resumable", {"const": tus.VERSION}, is_required=True)]
+CHECKED = [*SPOKEN, header("Upload-Checksum", {"type": "string", "pattern": f"^({'|'.join(tus.ALGORITHMS)}) "})]
+SPEAKS = {"parameters": SPOKEN}
+CREATES = {
+    **BYTES,
+    "parameters": [
+        *CHECKED,
+        header("Upload-Length", NUMBER),
+        header("Upload-Defer-Length", {"const": "1"}),
+        header("Upload-Metadata", {"type": "string"}),
+    ],
+}
+APPENDS = {
+    **BYTES,
+    "parameters": [
+        *CHECKED,
+        header("Upload-Offset", NUMBER, is_required=True),
+        header("Upload-Length", NUMBER),
+    ],
+}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    409: {"description": "The bytes do not go on where the upload stands."},
+    410: {"description": "The upload has expired."},
+    412: {"description": "Another version of the protocol, or none."},
+    423: {"description": "Another request adds to the upload."},
+    460: {"description": "The bytes have another checksum."},
+}
 ABILITIES = {
     "Tus-Version": tus.VERSION,
     "Tus-Extension": ",".join(tus.EXTENSIONS),
@@ -43,7 +78,7 @@ async def refuse_other_version(request: Request) -> None:
     tus.refuse_other_version(request.headers)
 
 
-router = APIRouter(tags=["files"], route_class=TusRoute)
+router = APIRouter(tags=["files"], route_class=TusRoute, responses=REFUSALS)
 speaks_tus = [Depends(refuse_other_version)]
 
 
@@ -54,7 +89,7 @@ async def abilities(backend: TheUploads) -> Response:
     return Response(status_code=204, headers={**ABILITIES, "Tus-Max-Size": str(backend.uploads.parts.max_bytes)})
 
 
-@router.post("/files", status_code=201, response_class=Response, dependencies=speaks_tus, openapi_extra=BYTES)
+@router.post("/files", status_code=201, response_class=Response, dependencies=speaks_tus, openapi_extra=CREATES)
 async def create_part(request: Request, backend: TheUploads, owner: TheOwner, _: NoParameters) -> Response:
     """Begins an upload, with its first bytes if the body has the type of bytes; `Location` is where it goes on."""
     backend.refuse_when_leaving()
@@ -70,13 +105,13 @@ async def create_part(request: Request, backend: TheUploads, owner: TheOwner, _:
     return answer(201, part, {"Location": f"/files/{part.id}"})
 
 
-@router.head("/files/{part_id}", dependencies=speaks_tus)
+@router.head("/files/{part_id}", response_class=Response, dependencies=speaks_tus, openapi_extra=SPEAKS)
 async def part_state(part_id: str, backend: TheUploads, owner: TheOwner, _: NoParameters) -> Response:
     """Where the upload stands."""
     return described(await backend.uploads.parts.status(part_id, owner))
 
 
-@router.patch("/files/{part_id}", status_code=204, dependencies=speaks_tus, openapi_extra=BYTES)
+@router.patch("/files/{part_id}", status_code=204, dependencies=speaks_tus, openapi_extra=APPENDS)
 async def append_to_part(
     part_id: str, request: Request, backend: TheUploads, owner: TheOwner, _: NoParameters
 ) -> Response:
@@ -90,7 +125,7 @@ async def append_to_part(
     return answer(204, await backend.uploads.parts.append(part_id, owner, body_of(request, backend), chunk))
 
 
-@router.delete("/files/{part_id}", status_code=204, dependencies=speaks_tus)
+@router.delete("/files/{part_id}", status_code=204, dependencies=speaks_tus, openapi_extra=SPEAKS)
 async def remove_part(part_id: str, backend: TheUploads, owner: TheOwner, _: NoParameters) -> Response:
     """Gives the upload up, also when it is whole."""
     await backend.uploads.parts.remove(part_id, owner)

@@ -15,7 +15,7 @@ from service.errors import problem, shaped
 from service.limits.limiter import STREAM_RETRY_AFTER_S, Limiter, Standing
 from service.limits.tokens import CALLER
 
-FREE = ("/livez", "/readyz", "/health", "/metrics", "/openapi.json", "/docs", "/redoc", "/worker.js", "/")
+FREE = ("/livez", "/readyz", "/health", "/ping", "/metrics", "/openapi.json", "/docs", "/redoc", "/worker.js", "/")
 FREE_UNDER = ("/ui/", "/docs/")
 GENERATING = ("/chat/stream", "/chat/streams", "/predict", "/predict/{model_name}", "/predict-batch")
 STREAMING = "/chat/stream"

@@ -29,7 +29,7 @@ from uploads.errors import UploadsError
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 FAILURES: dict[int | str, dict[str, Any]] = {
-    status: {"model": InvocationsFailure} for status in (400, 401, 403, 404, 409, 413, 415, 422, 500, 503)
+    status: {"model": InvocationsFailure} for status in (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)
 }
 KEPT_HEADERS = ("retry-after", "www-authenticate", "connection", "accept-encoding")
 
@@ -89,7 +89,7 @@ async def one_shot_invocation(asking: Asking, name: str, body: Any, owner: str) 
 
 
 @ping_router.head("/ping", include_in_schema=False)
-@ping_router.get("/ping", responses={503: {"description": "Not ready"}})
+@ping_router.get("/ping", response_class=Response, responses={503: {"description": "Not ready", "content": {}}})
 async def ping(registry: TheRegistry, drain: TheDrain) -> Response:
     """200 when work may be sent here, as `/readyz`."""
     if reasons_against(registry, drain):

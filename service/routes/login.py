@@ -79,7 +79,7 @@ async def login(request: Request, query: Annotated[LoginQuery, Query()]) -> Resp
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
 
 
-@router.get("/protected", responses=documented(401, 422, 503))
+@router.get("/protected", responses=documented(401, 422, 429, 503))
 async def protected(request: Request, _: Annotated[NoQuery, Query()]) -> Greeting:
     """Greets whoever has a valid key or token."""
     principal: Principal = request.state.principal

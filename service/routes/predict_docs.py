@@ -52,7 +52,7 @@ INVOCATIONS_BODY = body_of(
     examples={"named features": RECORD_EXAMPLE, "text": {"summary": "A text", "value": {"text": "The sea was calm."}}},
     is_required=True,
 )
-BATCH_LIST = {"type": "array", "items": {"anyOf": [{"type": "string", "minLength": 1}, NAMED]}}
+BATCH_LIST = {"type": "array", "items": {"anyOf": [{"type": "string", "pattern": r"\S"}, NAMED]}}
 BATCH_BODY = body_of(
     BATCH_LIST,
     BatchBody.model_json_schema(),

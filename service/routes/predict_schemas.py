@@ -83,7 +83,13 @@ class BatchQuery(BaseModel):
 class BatchBody(Options):
     """The options are for language models."""
 
-    model_config = ConfigDict(strict=True, json_schema_extra={"examples": [{"texts": ["Hello", "Good morning"]}]})
+    model_config = ConfigDict(
+        strict=True,
+        json_schema_extra={
+            "examples": [{"texts": ["Hello", "Good morning"]}],
+            "anyOf": [{"required": ["texts"]}, {"required": ["records"]}],
+        },
+    )
 
     texts: list[Said] | None = Field(None, description="One prediction for each.")
     records: list[Record] | None = Field(None, description="Instead of texts, for models that want other fields.")

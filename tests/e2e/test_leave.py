@@ -40,7 +40,8 @@ def test_a_second_sigterm_leaves_at_once(tmp_path: Path) -> None:
         serving(tmp_path / "log", free_port(), "--engine", "echo") as server,
         httpx.stream("GET", f"{server.url}/chat/stream", params={"prompt": "[[echo hang_at=1]]a b"}) as answer,
     ):
-        next(answer.iter_bytes())
+        chunks = answer.iter_bytes()  # held: the connection is closed with the last reference to it
+        next(chunks)
         server.terminate()
         wait_until(lambda: is_leaving(server.url), 5, "the server says that it leaves")
         server.terminate()

@@ -70,7 +70,7 @@ def test_the_headers_say_what_is_left() -> None:
         assert refused.headers["retry-after"] == "1"
         assert "ratelimit" in refused.headers
         assert httpx.get(f"{running.url}/uploads").status_code == TOO_MANY  # all routes together
-        for path in ("/livez", "/health", "/metrics", "/docs", "/openapi.json"):
+        for path in ("/livez", "/health", "/ping", "/metrics", "/docs", "/openapi.json"):
             free = httpx.get(running.url + path)
             assert free.is_success
             assert "ratelimit" not in free.headers
