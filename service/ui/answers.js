@@ -1,7 +1,8 @@
 // Answers that are being made: each reads its stream, whatever conversation is open, and is written down as it grows.
 import { ask } from "./api.js";
-import { change, current, keep, randomId } from "./book.js";
+import { change, current, keep } from "./book.js";
 import { cell } from "./cell.js";
+import { randomId } from "./ids.js";
 import { options, requestOptions } from "./options.js";
 import { read } from "./stream.js";
 import { ancestorsOf, requestOf } from "./tree.js";
@@ -55,6 +56,15 @@ class Answer {
     for (const reader of this.readers) reader(this.text);
   }
 
+  /** The network is gone; what the answer was at is told again when it is back. */
+  breakOff() {
+    if (this.phase.value.kind !== "broken") this.phase.value = { kind: "broken", before: this.phase.value };
+  }
+
+  mend() {
+    if (this.phase.value.kind === "broken") this.phase.value = this.phase.value.before;
+  }
+
   end(fields) {
     this.close();
     this.update(fields);
@@ -87,8 +97,6 @@ function without(map, key) {
   copy.delete(key);
   return copy;
 }
-
-export const newId = randomId;
 
 /** A new, empty answer below `parent`; it is not asked for yet. */
 export function newAnswer(conversation, parent) {
@@ -133,7 +141,8 @@ function track(answer) {
 function follow(answer) {
   answer.close = read(answer.message.stream, {
     event: (name, data, id) => answer.take(name, data, id),
-    broken: () => (answer.phase.value = { kind: "broken" }),
+    broken: () => answer.breakOff(),
+    mended: () => answer.mend(),
     lost: (refusal) => answer.fail(refusal.code, refusal.message, true),
   });
 }

@@ -2,32 +2,29 @@
 import { credential, credentialHeaders, signInAfter } from "./session.js";
 
 export class Refusal extends Error {
-  constructor(status, code, message, retryAfterS = null) {
+  constructor(status, code, message) {
     super(message);
-    Object.assign(this, { status, code, retryAfterS });
+    Object.assign(this, { status, code });
   }
 }
 
-/** The answer as JSON, null without a body. `json` is sent as the body. */
-export async function ask(method, path, json = undefined, signal = undefined) {
-  const answer = await request(method, path, json, signal);
+/** The answer as JSON, null without a body. `json` is sent as the body, in the name of `held`. */
+export async function ask(method, path, json = undefined, held = credential.value) {
+  const answer = await request(method, path, json, held);
   return answer.status === 204 ? null : await answer.json();
 }
 
-export async function request(method, path, json, signal) {
-  const headers = { Accept: "application/json", ...credentialHeaders() };
+export async function request(method, path, json = undefined, held = credential.value) {
+  const headers = { Accept: "application/json", ...credentialHeaders(held) };
   if (json !== undefined) headers["Content-Type"] = "application/json";
-  const held = credential.value;
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body: json === undefined ? undefined : JSON.stringify(json), signal });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
+    answer = await fetch(path, { method, headers, body: json === undefined ? undefined : JSON.stringify(json) });
+  } catch {
     throw unreachable();
   }
   if (answer.ok) return answer;
-  const body = await answer.text();
-  throw refusal(answer.status, body, answer.headers.get("Retry-After"), held);
+  throw refusal(answer.status, await answer.text(), held);
 }
 
 export function unreachable() {
@@ -35,7 +32,7 @@ export function unreachable() {
 }
 
 /** From an answer's status and body, which should be a problem of RFC 9457; `held` is the credential it was asked with. */
-export function refusal(status, body, retryAfter, held) {
+export function refusal(status, body, held) {
   if (status === 401) signInAfter(held);
   let problem = {};
   try {
@@ -43,8 +40,7 @@ export function refusal(status, body, retryAfter, held) {
   } catch {
     problem = {};
   }
-  const seconds = Number.parseFloat(retryAfter ?? "");
-  return new Refusal(status, problem.code ?? "no_problem", words(status, problem), Number.isFinite(seconds) ? seconds : null);
+  return new Refusal(status, problem.code ?? "no_problem", words(status, problem));
 }
 
 function words(status, problem) {

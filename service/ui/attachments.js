@@ -1,7 +1,7 @@
 // Files on their way to the service: sent one by one, with how far they are.
 import { refusal, unreachable } from "./api.js";
-import { randomId } from "./book.js";
 import { cell } from "./cell.js";
+import { randomId } from "./ids.js";
 import { credential, credentialHeaders } from "./session.js";
 
 /** Sends a file. `onProgress(share)` hears of 0 to 1; returns `{done, abort}`. */
@@ -14,13 +14,13 @@ export function upload(file, onProgress) {
     sent.onabort = () => reject(new DOMException("stopped", "AbortError"));
     sent.onload = () => {
       if (sent.status === 201) resolve(JSON.parse(sent.responseText));
-      else reject(refusal(sent.status, sent.responseText, sent.getResponseHeader("Retry-After"), held));
+      else reject(refusal(sent.status, sent.responseText, held));
     };
   });
   const form = new FormData();
   form.append("file", file, file.name || "pasted");
   sent.open("POST", "/uploads");
-  for (const [name, value] of Object.entries(credentialHeaders())) sent.setRequestHeader(name, value);
+  for (const [name, value] of Object.entries(credentialHeaders(held))) sent.setRequestHeader(name, value);
   sent.send(form);
   return { done, abort: () => sent.abort() };
 }

@@ -1,6 +1,7 @@
 // The conversations of this browser: which there are, which one is open, and how they change. Other tabs hear of it.
 import { cell } from "./cell.js";
 import * as database from "./database.js";
+import { randomId } from "./ids.js";
 import { descendantsOf } from "./tree.js";
 
 /** `{id, title, created, updated, chosen: {parent: child}}`, the newest first. */
@@ -15,12 +16,7 @@ neighbours.onmessage = ({ data }) => hear(data);
 
 function fresh() {
   const now = Date.now();
-  return { conversation: { id: crypto.randomUUID?.() ?? randomId(), title: "", created: now, updated: now, chosen: {} }, messages: new Map() };
-}
-
-/** `crypto.randomUUID` exists only on https and localhost. */
-export function randomId() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return { conversation: { id: randomId(), title: "", created: now, updated: now, chosen: {} }, messages: new Map() };
 }
 
 async function safely(work) {
@@ -90,7 +86,7 @@ export function change(message) {
 
 /** Written down only: how far an answer is. */
 export async function keep(message, isTold = false) {
-  await safely(() => database.put("messages", message));
+  await safely(() => database.replaceMessage(message));
   if (isTold) neighbours.postMessage({ kind: "changed", id: message.conversation });
 }
 

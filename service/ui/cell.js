@@ -1,4 +1,5 @@
 // A value that tells who reads it when it changes. All state that is shared lives in cells.
+import { storage } from "./storage.js";
 import { useLayoutEffect, useReducer } from "./vendor/hooks.mjs";
 
 export function cell(value) {
@@ -28,9 +29,10 @@ export function useCell(source) {
 /** A cell whose value outlives the page, as JSON in this browser. */
 export function keptCell(name, initial) {
   const key = `headwater.${name}`;
-  const kept = localStorage.getItem(key);
+  const local = storage("localStorage");
+  const kept = local.getItem(key);
   const made = cell(kept === null ? initial : parsed(kept, initial));
-  made.subscribe((value) => localStorage.setItem(key, JSON.stringify(value)));
+  made.subscribe((value) => local.setItem(key, JSON.stringify(value)));
   return made;
 }
 

@@ -30,7 +30,15 @@ async function transact(stores, mode, work) {
 
 export const all = (store) => transact([store], "readonly", (at) => at.objectStore(store).getAll());
 export const get = (store, id) => transact([store], "readonly", (at) => at.objectStore(store).get(id));
-export const put = (store, record) => transact([store], "readwrite", (at) => at.objectStore(store).put(record));
+
+/** Writes a message down as it is now, unless it was taken away since, by another tab for one. */
+export function replaceMessage(message) {
+  return transact(["messages"], "readwrite", (at) => {
+    const store = at.objectStore("messages");
+    const found = store.getKey(message.id);
+    found.onsuccess = () => found.result !== undefined && store.put(message);
+  });
+}
 
 export function messagesOf(conversation) {
   return transact(["messages"], "readonly", (at) => at.objectStore("messages").index("conversation").getAll(conversation));

@@ -1,8 +1,7 @@
 // What a block gets beside its Markdown: a code block its language, a copy button and, once it is over, colours; a wide
 // table a frame that scrolls.
+import { copy, SHOWN_MS } from "./clipboard.js";
 import { highlight } from "./highlight.js";
-
-const SHOWN_MS = 1500;
 
 export function dress(element, isOver) {
   for (const pre of element.matches("pre") ? [element] : element.querySelectorAll("pre")) dressCode(pre, isOver);
@@ -47,25 +46,4 @@ function made(tag, name) {
   const element = document.createElement(tag);
   element.className = name;
   return element;
-}
-
-/** False where the browser does not let the page write to the clipboard. */
-export async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    return copyBySelection(text);
-  }
-}
-
-/** Pages that are neither https nor localhost have no clipboard of the newer kind. */
-function copyBySelection(text) {
-  const field = made("textarea", "unseen");
-  field.value = text;
-  document.body.append(field);
-  field.select();
-  const isCopied = document.execCommand("copy");
-  field.remove();
-  return isCopied;
 }

@@ -9,8 +9,8 @@ const WAITS_MS = [500, 1000, 2000, 4000, 8000, 15000];
 
 /**
  * `place`: `{id, url, last}` of the stream; `last` is the id of the last event that is known, or null.
- * `on.event(name, data, id)` gets each event, `on.broken()` hears that the network is lost, `on.lost(refusal)` that the
- * answer cannot be read any more. Returns a function that stops reading.
+ * `on.event(name, data, id)` gets each event, `on.broken()` hears that the network is lost, `on.mended()` that it is
+ * back, `on.lost(refusal)` that the answer cannot be read any more. Returns a function that stops reading.
  */
 export function read(place, on) {
   let source = null;
@@ -22,6 +22,7 @@ export function read(place, on) {
     source = new EventSource(last === null ? place.url : `${place.url}&last_event_id=${encodeURIComponent(last)}`);
     source.onmessage = (event) => take("text", event);
     for (const name of NAMES) source.addEventListener(name, (event) => take(name, event));
+    source.onopen = () => on.mended();
     source.onerror = () => {
       on.broken();
       if (source.readyState === EventSource.CLOSED) reopen();

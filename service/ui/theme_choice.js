@@ -1,12 +1,10 @@
-// Light, dark, or as the system has it.
+// Light, dark, or as the system has it. `theme.js` reads the same word before anything is drawn.
 import { keptCell } from "./cell.js";
 
 export const THEMES = ["auto", "light", "dark"];
-const NAME = "headwater.theme";
 
-export const theme = keptCell("theme_name", "auto");
+export const theme = keptCell("theme", "auto");
 theme.subscribe((value) => {
-  localStorage.setItem(NAME, value); // theme.js reads it before anything is drawn
   if (value === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = value;
 });

@@ -46,23 +46,45 @@ export async function importFile(file) {
   return `${counted(read.conversations.length, "conversation")} imported.`;
 }
 
-const isText = (value) => typeof value === "string";
-const isId = (value) => isText(value) && /^[\w-]{1,64}$/.test(value);
-
 function checked(file) {
   if (file?.format !== FORMAT || file.version !== VERSION) throw new Error("it is no export of this page");
   const { conversations: list, messages } = file;
-  if (!Array.isArray(list) || !Array.isArray(messages)) throw new Error("it is not complete");
+  if (!isListOf(isConversation)(list) || !isListOf(isMessage)(messages)) throw new Error("something in it is not as it should be");
   const ids = new Set(list.map((one) => one.id));
-  const isConversation = (one) => isId(one.id) && isText(one.title) && Number.isFinite(one.updated) && typeof one.chosen === "object" && one.chosen !== null;
-  const isMessage = (one) =>
-    isId(one.id) && ids.has(one.conversation) && (one.parent === "" || isId(one.parent)) && ["user", "assistant"].includes(one.role) && isText(one.text) && Number.isFinite(one.at);
-  if (!list.every(isConversation) || !messages.every(isMessage)) throw new Error("something in it is not as it should be");
-  return { conversations: list, messages: messages.map(plainMessage) };
+  if (!messages.every((one) => ids.has(one.conversation))) throw new Error("it is not complete");
+  return { conversations: list.map(plainConversation), messages: messages.map(plainMessage) };
 }
+
+const plainConversation = ({ id, title, created, updated, chosen }) => ({ id, title, created: created ?? updated, updated, chosen });
 
 /** Only what a message may hold: a file from elsewhere names no stream. */
 function plainMessage({ id, conversation, parent, role, text, at, model, finish_reason, usage, timings, first_token_ms, citations, attachments, error }) {
   const given = { model, finish_reason, usage, timings, first_token_ms, citations, attachments, error };
   return { id, conversation, parent, role, text, at, ...given, state: error ? "failed" : "done", stream: null };
 }
+
+const isText = (value) => typeof value === "string";
+const isNumber = (value) => Number.isFinite(value);
+const isId = (value) => isText(value) && /^[\w-]{1,64}$/.test(value);
+const isMaybe = (is) => (value) => value == null || is(value);
+const isListOf = (is) => (value) => Array.isArray(value) && value.every(is);
+const has = (fields) => (value) => typeof value === "object" && value !== null && Object.entries(fields).every(([name, is]) => is(value[name]));
+
+const isConversation = has({ id: isId, title: isText, created: isMaybe(isNumber), updated: isNumber, chosen: has({}) });
+const isCitation = has({ upload_id: isText, filename: isText, page: isMaybe(isNumber), start: isNumber, end: isNumber, text: isText });
+const isMessage = has({
+  id: isId,
+  conversation: isId,
+  parent: (value) => value === "" || isId(value),
+  role: (value) => ["user", "assistant"].includes(value),
+  text: isText,
+  at: isNumber,
+  model: isMaybe(isText),
+  finish_reason: isMaybe(isText),
+  usage: isMaybe(has({ prompt_tokens: isNumber, completion_tokens: isNumber })),
+  timings: isMaybe(has({ tokens_per_second: isMaybe(isNumber) })),
+  first_token_ms: isMaybe(isNumber),
+  citations: isMaybe(isListOf(isCitation)),
+  attachments: isMaybe(isListOf(has({ upload_id: isText, filename: isText }))),
+  error: isMaybe(has({ message: isText })),
+});

@@ -23,10 +23,16 @@ class CuttingProxy:
     requests: int = 0
     cut: int = 0
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    _loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
+
+    def cut_all(self) -> None:
+        """Resets every connection there is, whatever has come through it; from any thread."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in tuple(self._tasks)])
 
     async def connect(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -66,6 +72,7 @@ class CuttingProxy:
                 return
 
     async def serve(self, started: Event, stop: asyncio.Event) -> None:
+        self._loop = asyncio.get_running_loop()
         server = await asyncio.start_server(self.connect, HOST, 0)
         self.port = server.sockets[0].getsockname()[1]
         started.set()

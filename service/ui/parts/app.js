@@ -2,7 +2,7 @@
 import * as answers from "../answers.js";
 import { begin, current, load, open, trouble } from "../book.js";
 import { useCell } from "../cell.js";
-import { html, useEffect, useState } from "../html.js";
+import { html, useEffect, useLayoutEffect, useState } from "../html.js";
 import { loadModels } from "../models.js";
 import { go, route } from "../route.js";
 import { credential, signInWanted } from "../session.js";
@@ -10,14 +10,11 @@ import { pathOf } from "../tree.js";
 import { Bar } from "./bar.js";
 import { Chat } from "./chat.js";
 import { LaterView } from "./later_view.js";
-import { Sidebar } from "./sidebar.js";
+import { newConversation, Sidebar } from "./sidebar.js";
 import { SignIn } from "./sign_in.js";
 
-export function newConversation() {
-  begin();
-  go("#/");
-  requestAnimationFrame(() => document.getElementById("question")?.focus());
-}
+/** Where the conversations are a drawer, as style/shell.css has it. */
+const NARROW = matchMedia("(max-width: 820px)");
 
 async function openRoute({ view, id }) {
   if (view !== "chat") return;
@@ -50,14 +47,14 @@ function onKey(event) {
 
 export function App() {
   const place = useCell(route);
-  const isAsked = useCell(signInWanted);
+  const why = useCell(signInWanted);
   const problem = useCell(trouble);
   const held = useCell(credential);
   const [isDrawn, setDrawn] = useState(false);
   useEffect(() => {
     load();
     addEventListener("keydown", onKey);
-    const onSearch = () => setDrawn(true);
+    const onSearch = () => setDrawn(NARROW.matches);
     addEventListener("headwater-search", onSearch);
     return () => {
       removeEventListener("keydown", onKey);
@@ -69,8 +66,17 @@ export function App() {
     openRoute(place);
     setDrawn(false);
   }, [place]);
+  useLayoutEffect(() => {
+    if (isDrawn) document.querySelector(".sidebar .new").focus();
+  }, [isDrawn]);
+  const onEscape = (event) => {
+    if (event.key !== "Escape" || !isDrawn) return;
+    event.stopPropagation();
+    setDrawn(false);
+    document.querySelector(".menu-button").focus();
+  };
   return html`
-    <div class="shell" data-drawer=${isDrawn ? "open" : "closed"}>
+    <div class="shell" data-drawer=${isDrawn ? "open" : "closed"} onKeyDown=${onEscape}>
       <button type="button" class="skip" onClick=${() => document.getElementById("main").focus()}>Skip to the content</button>
       <${Sidebar} onClose=${() => setDrawn(false)} />
       ${isDrawn && html`<button type="button" class="veil" aria-label="Close the list of conversations" onClick=${() => setDrawn(false)}></button>`}
@@ -81,7 +87,7 @@ export function App() {
           ${place.view === "chat" ? html`<${Chat} />` : html`<${LaterView} key=${place.view} name=${place.view} />`}
         </main>
       </div>
-      ${isAsked && html`<${SignIn} />`}
+      ${why !== null && html`<${SignIn} why=${why} />`}
     </div>
   `;
 }

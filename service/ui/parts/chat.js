@@ -1,12 +1,13 @@
 // One conversation: what was said, and the place to say more.
 import * as answers from "../answers.js";
-import { attachmentList } from "../attachments.js";
 import { add, choose, current, removeMessage } from "../book.js";
 import { useCell } from "../cell.js";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../html.js";
+import { randomId } from "../ids.js";
 import { rename } from "../route.js";
 import { descendantsOf, pathOf } from "../tree.js";
-import { Composer } from "./composer.js";
+import { addFiles, Composer } from "./composer.js";
+import { DropZone } from "./drop_zone.js";
 import { Icon } from "./icons.js";
 import { Message } from "./message.js";
 
@@ -14,7 +15,7 @@ const NEAR_PX = 80;
 
 function ask(parent, text, attachments) {
   const { conversation } = current.value;
-  const question = { id: answers.newId(), conversation: conversation.id, parent, role: "user", text, at: Date.now(), attachments };
+  const question = { id: randomId(), conversation: conversation.id, parent, role: "user", text, at: Date.now(), attachments };
   const answer = answers.newAnswer(conversation.id, question.id);
   add(question, answer);
   rename(`#/c/${conversation.id}`);
@@ -43,21 +44,20 @@ export function Chat() {
   const { conversation, messages } = useCell(current);
   const running = useCell(answers.running);
   const path = useMemo(() => pathOf(messages, conversation.chosen), [messages, conversation.chosen]);
-  const files = useMemo(attachmentList, []);
   useEffect(() => {
     for (const { message } of path) if (message.state === "running") answers.resume(message);
   }, [path]);
   const busy = path.find(({ message }) => running.has(message.id))?.message.id ?? null;
   const isEmpty = path.length === 0;
   return html`
-    <${DropZone} onFiles=${files.add}>
+    <${DropZone} label="Chat" onFiles=${addFiles}>
       <${Scroller} of=${conversation.id} count=${path.length}>
         ${isEmpty && html`<div class="welcome"><h2>What would you like to know?</h2><p class="quiet">Ask anything, or drop a file and ask about it.</p></div>`}
         <ol class="thread" aria-label="Conversation">
           ${path.map((one) => html`<${Message} key=${one.message.id} ...${one} answer=${running.get(one.message.id)} actions=${actions} />`)}
         </ol>
       <//>
-      <${Composer} files=${files} busy=${busy} onStop=${() => answers.stop(busy)} onAsk=${(text, attachments) => ask(path.at(-1)?.message.id ?? "", text, attachments)} />
+      <${Composer} busy=${busy} onStop=${() => answers.stop(busy)} onAsk=${(text, attachments) => ask(path.at(-1)?.message.id ?? "", text, attachments)} />
     <//>
   `;
 }
@@ -73,42 +73,27 @@ function Scroller({ of, count, children }) {
     follows.current = true;
     toEnd();
   }, [of, count]);
-  useEffect(() => {
-    const watch = new ResizeObserver(() => follows.current && toEnd());
-    watch.observe(inside.current);
-    return () => watch.disconnect();
-  }, []);
-  const onScroll = () => {
+  const look = () => {
+    if (frame.current === null) return;
     const { scrollHeight, scrollTop, clientHeight } = frame.current;
     follows.current = scrollHeight - scrollTop - clientHeight < NEAR_PX;
     setAway(!follows.current);
   };
+  useEffect(() => {
+    const watch = new ResizeObserver(() => {
+      if (follows.current) toEnd();
+      look(); // what has become short enough is not scrolled, and nobody is away from its end
+    });
+    watch.observe(inside.current);
+    watch.observe(frame.current);
+    return () => watch.disconnect();
+  }, []);
   return html`
-    <div class="scroller" ref=${frame} onScroll=${onScroll}>
-      <div ref=${inside}>${children}</div>
+    <div class="scrolled">
+      <div class="scroller" ref=${frame} onScroll=${look}>
+        <div ref=${inside}>${children}</div>
+      </div>
+      ${isAway && html`<button type="button" class="to-end" aria-label="To the end" onClick=${toEnd}><${Icon} name="down" /></button>`}
     </div>
-    ${isAway && html`<button type="button" class="to-end" aria-label="To the end" onClick=${toEnd}><${Icon} name="down" /></button>`}
-  `;
-}
-
-function DropZone({ onFiles, children }) {
-  const [isOver, setOver] = useState(false);
-  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-  const onDragOver = (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    setOver(true);
-  };
-  const onDragLeave = (event) => !event.currentTarget.contains(event.relatedTarget) && setOver(false);
-  const onDrop = (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    setOver(false);
-    onFiles(event.dataTransfer.files);
-  };
-  return html`
-    <section class="chat" aria-label="Chat" onDragOver=${onDragOver} onDragLeave=${onDragLeave} onDrop=${onDrop}>
-      ${children} ${isOver && html`<div class="drop" aria-hidden="true">Drop the files here</div>`}
-    </section>
   `;
 }

@@ -1,13 +1,19 @@
 // Where one writes. Enter sends, Shift+Enter begins a line; files come by button, drop or paste.
-import { useCell } from "../cell.js";
-import { html, useEffect, useRef, useState } from "../html.js";
+import { attachmentList } from "../attachments.js";
+import { cell, useCell } from "../cell.js";
+import { html, useEffect, useRef } from "../html.js";
 import { sizeOf } from "../words.js";
 import { Icon, IconButton } from "./icons.js";
 
 const ROWS_MAX = 12;
 
-export function Composer({ files, busy, onStop, onAsk }) {
-  const [text, setText] = useState("");
+/** What is not sent yet. It outlives this view: one may look into another and come back. */
+const draft = cell("");
+const files = attachmentList();
+export const addFiles = files.add;
+
+export function Composer({ busy, onStop, onAsk }) {
+  const text = useCell(draft);
   const list = useCell(files.list);
   const field = useRef(null);
   useEffect(() => {
@@ -18,7 +24,7 @@ export function Composer({ files, busy, onStop, onAsk }) {
   function send() {
     if (!canSend) return;
     onAsk(text, list.map((one) => one.upload));
-    setText("");
+    draft.value = "";
     files.clear();
   }
   function onKeyDown(event) {
@@ -27,19 +33,21 @@ export function Composer({ files, busy, onStop, onAsk }) {
     send();
   }
   function onPaste(event) {
-    if (event.clipboardData.files.length === 0) return;
+    const { files: pasted, types } = event.clipboardData;
+    const isText = types.includes("text/plain") && types.includes("text/html"); // word processors add a picture of it
+    if (pasted.length === 0 || isText) return;
     event.preventDefault();
-    files.add(event.clipboardData.files);
+    files.add(pasted);
   }
   return html`
     <form class="composer" onSubmit=${(event) => (event.preventDefault(), send())}>
-      ${list.length > 0 && html`<ul class="attachments" aria-label="Files">${list.map((one) => html`<${Attachment} key=${one.key} one=${one} files=${files} />`)}</ul>`}
+      ${list.length > 0 && html`<ul class="attachments" aria-label="Files">${list.map((one) => html`<${Attachment} key=${one.key} one=${one} />`)}</ul>`}
       <textarea
         id="question" ref=${field} rows=${Math.min(text.split("\n").length, ROWS_MAX)} aria-label="Your message"
-        placeholder="Write a message" value=${text} onInput=${(event) => setText(event.target.value)} onKeyDown=${onKeyDown} onPaste=${onPaste}
+        placeholder="Write a message" value=${text} onInput=${(event) => (draft.value = event.target.value)} onKeyDown=${onKeyDown} onPaste=${onPaste}
       ></textarea>
       <div class="composer-line">
-        <${AttachButton} onFiles=${files.add} />
+        <${AttachButton} />
         <span class="quiet hint" aria-hidden="true">${isWaiting ? "The files are on their way" : "Enter sends · Shift+Enter begins a line"}</span>
         ${busy
           ? html`<button type="button" class="round" aria-label="Stop" title="Stop (Esc)" onClick=${onStop}><${Icon} name="stop" /></button>`
@@ -49,10 +57,10 @@ export function Composer({ files, busy, onStop, onAsk }) {
   `;
 }
 
-function AttachButton({ onFiles }) {
+function AttachButton() {
   const field = useRef(null);
   const onChange = (event) => {
-    onFiles(event.target.files);
+    files.add(event.target.files);
     event.target.value = "";
   };
   return html`
@@ -61,7 +69,7 @@ function AttachButton({ onFiles }) {
   `;
 }
 
-function Attachment({ one, files }) {
+function Attachment({ one }) {
   return html`
     <li class=${one.error ? "attachment failed" : "attachment"}>
       <${Icon} name="file" />

@@ -9,7 +9,7 @@ const PATHS = {
   edit: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
   left: "M15 5l-7 7 7 7",
   menu: "M4 7h16M4 12h16M4 17h16",
-  more: "M6 12h.01M12 12h.01M18 12h.01",
+  more: "M6 11.5v1M12 11.5v1M18 11.5v1",
   plus: "M12 5v14M5 12h14",
   redo: "M20 5v6h-6M19.5 11A8 8 0 1 0 20 15",
   right: "M9 5l7 7-7 7",

@@ -1,5 +1,5 @@
 // One thing that was said, by a person or by the model, with what can be done about it.
-import { copy } from "../dress.js";
+import { copy, SHOWN_MS } from "../clipboard.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { AnswerBody, numbersOf } from "./answer_body.js";
 import { Icon, IconButton } from "./icons.js";
@@ -57,8 +57,6 @@ function Branches({ place, siblings, onChoose }) {
     </span>
   `;
 }
-
-const SHOWN_MS = 1500;
 
 function CopyButton({ text }) {
   const [said, setSaid] = useState("Copy");

@@ -1,15 +1,20 @@
 // The conversations of this browser: found, opened, renamed, taken away, carried elsewhere.
 import { drop } from "../answers.js";
-import { conversations, current, remove, rename, search } from "../book.js";
+import { begin, conversations, current, remove, rename, search } from "../book.js";
 import { useCell } from "../cell.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { go } from "../route.js";
-import { credential, signInWanted, signOut } from "../session.js";
+import { credential, signOut, wantSignIn } from "../session.js";
 import { exportAll, exportOne, importFile } from "../transfer.js";
 import { dayOf } from "../words.js";
-import { newConversation } from "./app.js";
 import { Icon } from "./icons.js";
 import { Menu } from "./menu.js";
+
+export function newConversation() {
+  begin();
+  go("#/");
+  requestAnimationFrame(() => document.getElementById("question")?.focus());
+}
 
 export function Sidebar({ onClose }) {
   const list = useCell(conversations);
@@ -137,7 +142,7 @@ function Foot() {
         <label class="plain" tabindex="-1">Import<input type="file" class="unseen" accept="application/json,.json" onChange=${onFile} /></label>
         ${held
           ? html`<button type="button" class="plain" onClick=${signOut}>Sign out</button>`
-          : html`<button type="button" class="plain" onClick=${() => (signInWanted.value = true)}>Sign in</button>`}
+          : html`<button type="button" class="plain" onClick=${wantSignIn}>Sign in</button>`}
       </div>
       <p class="quiet" role="status">${said}</p>
     </footer>

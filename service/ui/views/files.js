@@ -3,6 +3,7 @@ import { ask, request } from "../api.js";
 import { attachmentList } from "../attachments.js";
 import { useCell } from "../cell.js";
 import { html, useEffect, useMemo, useRef, useState } from "../html.js";
+import { DropZone } from "../parts/drop_zone.js";
 import { IconButton } from "../parts/icons.js";
 import { Passage } from "../parts/passage.js";
 import { credential } from "../session.js";
@@ -18,18 +19,21 @@ export function View() {
     await ask("POST", `/uploads/${upload.upload_id}/process`);
     setJobsAsked((count) => count + 1);
   });
+  const sending = useMemo(attachmentList, []);
   return html`
-    <div class="view">
-      <h2>Files</h2>
-      <${PutIn} onArrived=${files.add} />
-      ${files.problem && html`<p class="problem" role="alert">${files.problem}</p>`}
-      <${Search} />
-      <${Jobs} asked=${jobsAsked} held=${held} />
-      <section aria-labelledby="files-kept">
-        <h3 id="files-kept">What is kept</h3>
-        <${FileTable} files=${files} onSearchable=${search} />
-      </section>
-    </div>
+    <${DropZone} label="Files" onFiles=${sending.add}>
+      <div class="view">
+        <h2>Files</h2>
+        <${PutIn} sending=${sending} onArrived=${files.add} />
+        ${files.problem && html`<p class="problem" role="alert">${files.problem}</p>`}
+        <${Search} />
+        <${Jobs} asked=${jobsAsked} held=${held} />
+        <section aria-labelledby="files-kept">
+          <h3 id="files-kept">What is kept</h3>
+          <${FileTable} files=${files} onSearchable=${search} />
+        </section>
+      </div>
+    <//>
   `;
 }
 
@@ -69,16 +73,16 @@ function FileTable({ files, onSearchable }) {
   if (files.uploads === null) return html`<p class="quiet">${files.problem ? "" : "Loading…"}</p>`;
   if (files.uploads.length === 0) return html`<p class="quiet">No files yet.</p>`;
   return html`
-    <div class="wide" tabindex="0" role="region" aria-label="Files">
+    <div class="wide files" tabindex="0" role="region" aria-label="Kept files">
       <table>
-        <thead><tr><th>Name</th><th data-align="right">Size</th><th>Kept since</th><th><span class="unseen">Actions</span></th></tr></thead>
+        <thead><tr><th>Name</th><th data-align="right">Size</th><th class="since">Kept since</th><th><span class="unseen">Actions</span></th></tr></thead>
         <tbody>
           ${files.uploads.map(
             (one) => html`
               <tr key=${one.upload_id}>
-                <td><button type="button" class="link" onClick=${() => files.fetchFile(one)}>${one.filename}</button></td>
+                <td><button type="button" class="link" title=${`Download ${one.filename}`} onClick=${() => files.fetchFile(one)}><span>${one.filename}</span></button></td>
                 <td data-align="right">${sizeOf(one.size)}</td>
-                <td class="quiet">${momentOf(one.created_at)}</td>
+                <td class="since quiet">${momentOf(one.created_at)}</td>
                 <td class="cell-actions">
                   <button type="button" class="plain" onClick=${() => onSearchable(one)} aria-label=${`Make searchable: ${one.filename}`}>Make searchable</button>
                   <${IconButton} icon="trash" label=${`Delete ${one.filename}`} onClick=${() => files.remove(one)} />
@@ -93,8 +97,7 @@ function FileTable({ files, onSearchable }) {
   `;
 }
 
-function PutIn({ onArrived }) {
-  const sending = useMemo(attachmentList, []);
+function PutIn({ sending, onArrived }) {
   const list = useCell(sending.list);
   const field = useRef(null);
   useEffect(() => {
@@ -103,12 +106,8 @@ function PutIn({ onArrived }) {
       sending.remove(one.key);
     }
   }, [list]);
-  const onDrop = (event) => {
-    event.preventDefault();
-    sending.add(event.dataTransfer.files);
-  };
   return html`
-    <div class="put-in" onDragOver=${(event) => event.preventDefault()} onDrop=${onDrop}>
+    <div class="put-in">
       <button type="button" class="primary" onClick=${() => field.current.click()}>Add files</button>
       <span class="quiet">or drop them here</span>
       <input ref=${field} type="file" multiple hidden aria-label="Files" onChange=${(event) => (sending.add(event.target.files), (event.target.value = ""))} />
@@ -118,7 +117,9 @@ function PutIn({ onArrived }) {
         (one) => html`
           <li key=${one.key}>
             ${one.name}
-            ${one.error ? html`<span class="problem" role="alert">${one.error}</span>` : html`<progress max="1" value=${one.share} aria-label=${`${one.name} is being sent`}></progress>`}
+            ${one.error
+              ? html`<span class="problem" role="alert">${one.error}</span><button type="button" class="plain" onClick=${() => sending.retry(one.key)}>Try again</button>`
+              : html`<progress max="1" value=${one.share} aria-label=${`${one.name} is being sent`}></progress>`}
             <${IconButton} icon="close" label=${`Remove ${one.name}`} onClick=${() => sending.remove(one.key)} />
           </li>
         `,

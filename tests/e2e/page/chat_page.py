@@ -10,6 +10,9 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request,
 
 WITHIN_MS = 60_000
 expect.set_options(timeout=WITHIN_MS)
+MESSAGES_KEPT = """() => new Promise((resolve) => (indexedDB.open("headwater").onsuccess = ({target}) =>
+    (target.result.transaction("messages").objectStore("messages").count().onsuccess = (found) =>
+        resolve(found.target.result))))"""
 HARMLESS = re.compile(r"Failed to load resource|net::ERR_")  # a status or a cut network, which a test asked for
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, expect
 
-from tests.e2e.page.chat_page import ChatPage, Open
+from tests.e2e.page.chat_page import MESSAGES_KEPT, ChatPage, Open
 from tests.e2e.process import Headwater
 
 PHONE = {"width": 390, "height": 844}
@@ -86,6 +86,53 @@ def test_conversations_are_found_renamed_carried_away_and_brought_back(
     expect(other.page.get_by_text("This file was not imported")).to_be_visible()
 
 
+def test_a_file_whose_parts_are_not_as_they_should_be_is_not_imported(open_page: Open, echo_server: Headwater) -> None:
+    chat = open_page(echo_server.url)
+    conversation = {"id": "a", "title": "x", "created": 1, "updated": 1, "chosen": {}}
+    message = {"id": "b", "conversation": "a", "parent": "", "role": "assistant", "text": "x", "at": 1}
+    for wrong in ({"timings": {"tokens_per_second": "5"}}, {"attachments": "ab"}, {"citations": [None]}):
+        file = {"format": "headwater-conversations", "version": 1, "conversations": [conversation]}
+        content = json.dumps({**file, "messages": [{**message, **wrong}]}).encode()
+        chat.page.get_by_label("Import").set_input_files({"name": "x.json", "mimeType": "", "buffer": content})
+        expect(chat.page.get_by_text("This file was not imported: something in it")).to_be_visible()
+        chat.page.reload()
+        expect(conversations(chat)).to_have_count(0)
+
+
+def test_what_was_said_is_copied_as_it_was_written(open_page: Open, echo_server: Headwater) -> None:
+    chat = open_page(echo_server.url, permissions=["clipboard-read", "clipboard-write"])
+    asked(chat, "Some **bold** text\n\n```python\nx = 1\n```")
+    for name, text in (("Copy code", "x = 1"), ("Copy", "Some **bold** text\n\n```python\nx = 1\n```")):
+        chat.answers.last.get_by_role("button", name=name, exact=True).click()
+        expect(chat.answers.last.get_by_text("Copied")).to_be_visible()
+        assert chat.read("navigator.clipboard.readText()") == text
+
+
+def test_a_conversation_that_is_deleted_is_gone_from_the_disk(open_page: Open, echo_server: Headwater) -> None:
+    chat = open_page(echo_server.url)
+    asked(chat, "a secret")
+    chat.page.get_by_role("button", name="More about a secret").click()
+    chat.page.once("dialog", lambda dialog: dialog.accept())
+    chat.page.get_by_role("menuitem", name="Delete").click()
+    expect(chat.page.get_by_text("What would you like to know?")).to_be_visible()
+    expect(conversations(chat)).to_have_count(0)
+    chat.page.reload()
+    with chat.page.expect_download() as download:
+        chat.page.get_by_role("button", name="Export all").click()
+    assert json.loads(download.value.path().read_text())["messages"] == []
+    assert chat.read(MESSAGES_KEPT) == 0
+
+
+def test_a_browser_that_keeps_nothing_is_enough_to_ask(open_page: Open, echo_server: Headwater) -> None:
+    chat = open_page(echo_server.url)
+    chat.page.add_init_script("""for (const name of ["localStorage", "sessionStorage", "indexedDB"])
+        Object.defineProperty(window, name, {get() { throw new DOMException("denied", "SecurityError"); }});""")
+    chat.open()
+    expect(chat.page.get_by_text("This browser does not keep conversations")).to_be_visible()
+    asked(chat, "still there?")
+    expect(chat.answer).to_have_text("still there?")
+
+
 def test_the_keyboard_is_enough(open_page: Open, echo_server: Headwater) -> None:
     chat = open_page(echo_server.url)
     expect(chat.question).to_be_focused()
@@ -148,6 +195,9 @@ def test_a_phone_shows_everything_without_scrolling_sideways(open_page: Open, ec
     expect(sidebar).to_be_hidden()
     chat.page.get_by_role("button", name="Conversations").first.tap()
     expect(sidebar).to_be_visible()
+    chat.page.keyboard.press("Escape")
+    expect(sidebar).to_be_hidden()
+    chat.page.get_by_role("button", name="Conversations").first.tap()
     conversations(chat).first.tap()
     expect(sidebar).to_be_hidden()
 
