@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.initialization import no_init_weights
 from transformers.utils import logging as transformers_logging
 
-from streaming.engines.torch.quantize import Q4_1, Int4Linear, can_run
+from streaming.engines.torch.quantize import Q4_1, Int4Linear, Room, can_run
 from streaming.engines.torch.weights import has_quantized, read_weights, spread
 
 
@@ -23,17 +23,15 @@ def open_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     dense: dict[str, torch.Tensor] = {}
+    room = Room()
     for name, weight in read_weights(folder):
         if quantized and isinstance(weight, Q4_1) and can_run(weight, dtype, device):
-            _replace_linear(model, name.removesuffix(".weight"), weight)
+            layer = name.removesuffix(".weight")
+            model.set_submodule(layer, Int4Linear(weight, room, model.get_submodule(layer).bias))
         else:
-            dense[name] = spread(weight, dtype)
+            dense[name] = spread(weight, dtype, room)
     _assign(model, dense)
     return model.to(device).eval()
-
-
-def _replace_linear(model: Any, name: str, weight: Q4_1) -> None:
-    model.set_submodule(name, Int4Linear(weight, model.get_submodule(name).bias))
 
 
 def _assign(model: Any, dense: dict[str, torch.Tensor]) -> None:

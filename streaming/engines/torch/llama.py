@@ -8,6 +8,7 @@ transformers' own code, and the tests compare the two.
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from streaming.engines.torch.runner import PackedRunner
 from streaming.engines.torch.weights import Weight, read_weights, spread
 
 ARCHITECTURE = "LlamaForCausalLM"
+OPENING_THREADS = 4
+"""Each has room for one weight, twice, in numbers of 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ class Weights:
         self._format = run_as
 
     def dense(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
-        return spread(self._take(name), dtype or self._format.dtype).to(self._format.device)
+        return spread(self._take(name), dtype or self._format.dtype, self._format.room).to(self._format.device)
 
     def product(self, *names: str) -> Product:
         return self._format.product([self._take(name) for name in names])
@@ -120,7 +123,7 @@ class Llama:
         self._embedding = weights.dense("model.embed_tokens.weight")
         self._head = self._embedding if shape.is_tied else weights.dense("lm_head.weight")
         self._norm = weights.dense("model.norm.weight", torch.float32)
-        self._layers = [_layer(f"model.layers.{index}", weights) for index in range(shape.layers)]
+        self._layers = _open_layers(shape.layers, weights)
         self._cos, self._sin = _rotations(shape, self._embedding)
         self.device, self.dtype = self._embedding.device, self._embedding.dtype
 
@@ -150,6 +153,19 @@ class Llama:
         return rms_norm(hidden, weight.shape, weight, self._shape.epsilon).to(self.dtype)
 
 
+def _open_layers(count: int, weights: Weights) -> list[Layer]:
+    """A thread for each layer instead of several for each weight: threads that compute together wait for each other,
+    spinning, and beside other work that took ten times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # here, and in the threads that are started now
+    try:
+        with ThreadPoolExecutor(min(threads, OPENING_THREADS)) as pool:
+            return list(pool.map(lambda index: _layer(f"model.layers.{index}", weights), range(count)))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@torch.inference_mode()
 def _layer(name: str, weights: Weights) -> Layer:
     def product(part: str, *names: str) -> Product:
         return weights.product(*(f"{name}.{part}.{one}_proj.weight" for one in names))

@@ -93,9 +93,11 @@ def load_predictor(
 def open_parts(path: Path, settings: TorchSettings) -> Parts:
     torch.set_num_threads(settings.threads or THREADS)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    opened = _open(path, settings)
-    runner = opened.make_runner()
-    tokenizer = _open_tokenizer(path)
+    with ThreadPoolExecutor(1) as beside:
+        reading = beside.submit(_open_tokenizer, path)
+        opened = _open(path, settings, before_transformers=reading.result)
+        runner = opened.make_runner()
+        tokenizer = reading.result()
     limits = (opened.trained_context, settings.max_context_tokens, runner.capacity_tokens)
     return Parts(
         tokenizer=tokenizer,
@@ -165,14 +167,15 @@ def _device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def _open(path: Path, settings: TorchSettings) -> Opened:
-    """float32 is the exact mode: it always runs transformers' own code."""
+def _open(path: Path, settings: TorchSettings, before_transformers: Callable[[], object]) -> Opened:
+    """float32 is the exact mode: it always runs transformers' own code, which no two threads should import at once."""
     device = _device(settings.device)
     dtype = choose_dtype(settings.dtype, device)
     quantized = settings.quantization != "none" and settings.dtype != "float32"
     config = _read_json(path / "config.json")
     shape = understood(config)
     if shape is None or dtype == torch.float32:
+        before_transformers()
         return _open_general(path, dtype, device, quantized=quantized, kv_cache_bytes=settings.kv_cache_bytes)
     has_dense_copy = shape.linear_parameters * dtype.itemsize <= settings.dense_copy_max_bytes
     run_as = Format(dtype, device, quantized=quantized, has_dense_copy=has_dense_copy)

@@ -6,14 +6,14 @@ Either way a row gets the same bits whatever rows come with it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
 import torch
 from torch.nn.functional import linear, pad
 
-from streaming.engines.torch.quantize import Q4_1, Int4Linear, can_run, stack
+from streaming.engines.torch.quantize import Q4_1, Int4Linear, Room, can_run, stack
 from streaming.engines.torch.weights import Weight, spread
 
 BLOCK_ROWS = 128
@@ -44,6 +44,7 @@ class Format:
     device: torch.device
     quantized: bool
     has_dense_copy: bool
+    room: Room = field(default_factory=Room)
 
     def product(self, weights: Sequence[Weight]) -> Product:
         """One product of several weights, stacked."""
@@ -51,13 +52,13 @@ class Format:
         if self.quantized and len(quantized) == len(weights):
             stacked = stack(quantized)
             if can_run(stacked, self.dtype, self.device):
-                few = Int4Linear(stacked).forward
+                few = Int4Linear(stacked, self.room).forward
                 return Product(few, partial(times_many, self._dense(weights)) if self.has_dense_copy else few)
         dense = self._dense(weights)
         return Product(partial(times_few, dense), partial(times_many, dense))
 
     def _dense(self, weights: Sequence[Weight]) -> torch.Tensor:
-        spreads = [spread(weight, self.dtype) for weight in weights]
+        spreads = [spread(weight, self.dtype, self.room) for weight in weights]
         return (spreads[0] if len(spreads) == 1 else torch.cat(spreads)).to(self.device)
 
 

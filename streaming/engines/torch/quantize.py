@@ -4,6 +4,7 @@ The weights stay as the model file has them: nothing is quantised a second time.
 kernel in bfloat16; a row's result does not depend on the other rows.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,21 @@ GROUP = 32
 ZERO_POINT = 8
 OUTPUT_MULTIPLE = 16
 """The kernel works on blocks of this many outputs."""
+
+
+class Room(threading.local):
+    """Memory that a thread uses again for one weight after the other: fresh pages for each took longer than the
+    arithmetic."""
+
+    def __init__(self) -> None:
+        self._kept: dict[torch.dtype, torch.Tensor] = {}
+
+    def take(self, dtype: torch.dtype, count: int) -> torch.Tensor:
+        """So many numbers, good until the next call for this type."""
+        kept = self._kept.get(dtype)
+        if kept is None or len(kept) < count:
+            kept = self._kept[dtype] = torch.empty(count, dtype=dtype)
+        return kept[:count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +48,12 @@ class Q4_1:
     def inputs(self) -> int:
         return self.packed.shape[1] * 2
 
-    def values(self) -> torch.Tensor:
-        """[outputs, inputs] of 0 to 15."""
-        return torch.stack((self.packed & 15, self.packed >> 4), dim=-1).flatten(1)
+    def values(self, room: Room) -> torch.Tensor:
+        """[outputs, inputs] of 0 to 15, in the room."""
+        pairs = room.take(torch.int32, 2 * self.packed.numel()).view(self.outputs, -1, 2)
+        torch.bitwise_and(self.packed, 15, out=pairs[..., 0])
+        torch.bitwise_right_shift(self.packed, 4, out=pairs[..., 1])
+        return pairs.flatten(1)
 
 
 def stack(weights: Sequence[Q4_1]) -> Q4_1:
@@ -45,10 +64,11 @@ def stack(weights: Sequence[Q4_1]) -> Q4_1:
     return Q4_1(packed, scale, minimum)
 
 
-def dequantize(weight: Q4_1, dtype: torch.dtype) -> torch.Tensor:
-    values = weight.values().view(weight.outputs, -1, GROUP)
-    spread = (values * weight.scale.float().unsqueeze(-1)).add_(weight.minimum.float().unsqueeze(-1))
-    return spread.flatten(1).to(dtype)
+def dequantize(weight: Q4_1, dtype: torch.dtype, room: Room) -> torch.Tensor:
+    values = weight.values(room).view(weight.outputs, -1, GROUP)
+    spread = room.take(torch.float32, values.numel()).view_as(values)
+    torch.mul(values, weight.scale.float().unsqueeze(-1), out=spread).add_(weight.minimum.float().unsqueeze(-1))
+    return spread.flatten(1).to(dtype, copy=True)
 
 
 def can_run(weight: Q4_1, dtype: torch.dtype, device: torch.device) -> bool:
@@ -57,11 +77,11 @@ def can_run(weight: Q4_1, dtype: torch.dtype, device: torch.device) -> bool:
 
 
 class Int4Linear(torch.nn.Module):
-    def __init__(self, weight: Q4_1, bias: torch.nn.Parameter | None = None) -> None:
+    def __init__(self, weight: Q4_1, room: Room, bias: torch.nn.Parameter | None = None) -> None:
         super().__init__()
         self.in_features, self.out_features = weight.inputs, weight.outputs
         self.bias = bias
-        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(weight.values().to(torch.int32), 1)
+        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(weight.values(room), 1)
         scale = weight.scale.float()
         zero = weight.minimum.float() + ZERO_POINT * scale  # the kernel computes (value - 8) * scale + zero
         scales = torch.stack((scale, zero), dim=-1).to(torch.bfloat16).transpose(0, 1).contiguous()

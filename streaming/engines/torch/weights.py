@@ -12,7 +12,7 @@ from typing import TypeAlias
 import torch
 from safetensors import safe_open
 
-from streaming.engines.torch.quantize import Q4_1, dequantize
+from streaming.engines.torch.quantize import Q4_1, Room, dequantize
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Q4, Q4_SCALE, Q4_MIN = ".q4", ".q4_scale", ".q4_min"
@@ -31,8 +31,8 @@ def read_weights(folder: Path) -> Iterator[tuple[str, Weight]]:
                     yield name, file.get_tensor(name)
 
 
-def spread(weight: Weight, dtype: torch.dtype) -> torch.Tensor:
-    return dequantize(weight, dtype) if isinstance(weight, Q4_1) else weight.to(dtype)
+def spread(weight: Weight, dtype: torch.dtype, room: Room) -> torch.Tensor:
+    return dequantize(weight, dtype, room) if isinstance(weight, Q4_1) else weight.to(dtype)
 
 
 def has_quantized(folder: Path) -> bool:
