@@ -3,9 +3,10 @@
 import difflib
 import ipaddress
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -389,8 +390,8 @@ def load_settings(**given: Any) -> Settings:
         return Settings(**{key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
         raise SettingsError(first_problem(error)) from None
-    except ValueError as error:  # a nested variable that cannot be parsed
-        raise SettingsError(" ".join(str(error).split())) from None
+    except ValueError as error:
+        raise SettingsError(unparsed(error)) from None
 
 
 def check_file(path: str) -> None:
@@ -435,8 +436,33 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def first_problem(error: ValidationError, named: Callable[[str], str] = variable_of) -> str:
     problem = error.errors(include_url=False, include_input=False)[0]
-    path = "__".join(str(part) for part in problem["loc"])
+    place = place_of([str(part) for part in problem["loc"]], named)
     if problem["type"] == "extra_forbidden":
-        return f"{named(path)} is no setting{suggestion(named(path), map(named, setting_paths(Settings)))}"
+        return f"{place} is no setting{suggestion(place, map(named, setting_paths(Settings)))}"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{named(path)}: {message}" if path else message
+    return f"{place}: {message}" if place else message
+
+
+def place_of(parts: Sequence[str], named: Callable[[str], str]) -> str:
+    """The setting, and where in its value: keys of a mapping are not part of a variable's name."""
+    known = set(setting_paths(Settings))
+    for length in range(1, len(parts)):
+        if (path := "__".join(parts[:length])) in known:
+            return f"{named(path)} at {'.'.join(parts[length:])}"
+    return named("__".join(parts)) if parts else ""
+
+
+def unparsed(error: ValueError) -> str:
+    """The library names the group of the variable whose value is to be JSON and is none."""
+    group = re.search(r'field "(\w+)"', str(error))
+    paths = [path for path in setting_paths(Settings) if group and path.partition("__")[0] == group[1]]
+    variables = [variable_of(path) for path in paths if is_json(path)]
+    return f"{' or '.join(variables)}: not JSON" if variables else " ".join(str(error).split())
+
+
+def is_json(path: str) -> bool:
+    model: type[BaseModel] = Settings
+    *groups, name = path.split("__")
+    for group in groups:
+        model = cast(type[BaseModel], model.model_fields[group].annotation)
+    return get_origin(model.model_fields[name].annotation) in (dict, list, tuple, frozenset)

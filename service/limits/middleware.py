@@ -13,11 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.access.principal import Principal
 from service.errors import problem, shaped
 from service.limits.limiter import STREAM_RETRY_AFTER_S, Limiter, Standing
+from service.limits.settings import is_free
 from service.limits.tokens import CALLER
 
-FREE = ("/livez", "/readyz", "/health", "/ping", "/metrics", "/openapi.json", "/docs", "/redoc", "/worker.js", "/")
-FREE_UNDER = ("/ui/", "/docs/")
-GENERATING = ("/chat/stream", "/chat/streams", "/predict", "/predict/{model_name}", "/predict-batch")
+GENERATING = ("/chat/stream", "/chat/streams", "/predict", "/predict/{model_name}", "/predict-batch", "/invocations")
 STREAMING = "/chat/stream"
 EVENTS = "/events"
 UPLOADING = ("/uploads", "/files", "/process-file", "/process-batch", "/upload-image")
@@ -42,7 +41,7 @@ class RateLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = getattr(scope.get("route"), "path", None)
-        if scope["type"] != "http" or route is None or route in FREE or route.startswith(FREE_UNDER):
+        if scope["type"] != "http" or route is None or is_free(route):
             await self._app(scope, receive, send)
             return
         limiter: Limiter = scope["app"].state.limiter
@@ -56,12 +55,12 @@ class RateLimits:
             answer = problem(scope, 503, UNCHECKED, "limits_unavailable", {"Retry-After": "5"})
             await shaped(scope, answer)(scope, receive, send)
             return
+        received = spending(receive, limiter, caller) if is_upload(scope, route) else receive
         if refused is not None:
             await self._refuse(scope, receive, send, refused, standings)
         elif is_stream(route):
-            await self._stream(scope, receive, marked(send, standings), limiter, caller)
+            await self._stream(scope, received, marked(send, standings), limiter, caller)
         else:
-            received = spending(receive, limiter, caller) if is_upload(scope, route) else receive
             await self._app(scope, received, marked(send, standings))
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send, limiter: Limiter, caller: str) -> None:
@@ -110,8 +109,8 @@ def network_of(address: str) -> str:
 
 
 async def no_room(limiter: Limiter, scope: Scope, route: str, caller: str) -> Standing | None:
-    if route in GENERATING:
-        return await limiter.has_room("tokens", caller)
+    if route in GENERATING and (out := await limiter.has_room("tokens", caller)) is not None:
+        return out
     if is_upload(scope, route):
         declared = Headers(scope=scope).get("content-length", "")
         return await limiter.has_room("upload_bytes", caller, int(declared[:20]) if declared.isdecimal() else 1)
@@ -123,7 +122,8 @@ def is_stream(route: str) -> bool:
 
 
 def is_upload(scope: Scope, route: str) -> bool:
-    return scope["method"] in ("POST", "PUT", "PATCH") and route.startswith(UPLOADING)
+    takes_files = route.startswith(UPLOADING) or getattr(scope["route"], "takes_files", False)
+    return scope["method"] in ("POST", "PUT", "PATCH") and takes_files
 
 
 def spending(receive: Receive, limiter: Limiter, caller: str) -> Receive:

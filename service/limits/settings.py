@@ -1,11 +1,16 @@
 """What one caller may have. All but logins is off until it is set: overload has bounds of its own, for all together."""
 
+import difflib
 from typing import Annotated, TypeAlias
 
 from limits import RateLimitItem, parse_many
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from service.access.policies import POLICIES
+
 EXAMPLE = "100/minute"
+FREE = ("/livez", "/readyz", "/health", "/ping", "/metrics", "/openapi.json", "/docs", "/redoc", "/worker.js", "/")
+FREE_UNDER = ("/ui/", "/docs/")
 
 
 def are_rates(text: str) -> str:
@@ -20,6 +25,23 @@ def rates(text: str) -> list[RateLimitItem]:
     return list(parse_many(text)) if text.strip() else []
 
 
+def is_free(path: str) -> bool:
+    """What watches the service, and what people read, is never limited."""
+    return path in FREE or path.startswith(FREE_UNDER)
+
+
+def are_routes(given: dict[str, str]) -> dict[str, str]:
+    """A limit on what nobody asks would be none, and nobody would notice."""
+    known = [line for line in POLICIES if len(line.split()) == 2]
+    for route in given:
+        if route not in known:
+            nearest = difflib.get_close_matches(route, known, n=1)
+            raise ValueError(f"{route} is no route{f'; did you mean {nearest[0]}?' if nearest else ''}")
+        if is_free(route.split()[1]):
+            raise ValueError(f"{route} is never limited")
+    return given
+
+
 Rates: TypeAlias = Annotated[str, AfterValidator(are_rates)]
 
 
@@ -29,7 +51,7 @@ class LimitSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     requests: Rates = Field(default="", description=f"Requests, such as `{EXAMPLE}` or `10/second;1000/hour`.")
-    routes: dict[str, Rates] = Field(
+    routes: Annotated[dict[str, Rates], AfterValidator(are_routes)] = Field(
         default={},
         description='Requests of single routes besides, by method and path: `{"POST /search": "10/minute"}`.',
     )

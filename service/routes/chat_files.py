@@ -31,6 +31,7 @@ class FormRoute(APIRoute):
     """Only for forms: JSON on the same path goes to the next route."""
 
     policy_suffix = " as a form"  # in service/access/policies.py
+    takes_files = True  # for service/limits
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         return super().matches(scope) if is_form(scope) else (Match.NONE, {})

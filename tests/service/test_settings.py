@@ -121,3 +121,23 @@ def test_settings_are_frozen_and_described() -> None:
         load_settings().port = 1  # type: ignore[misc]  # that is the point
     assert all(field.description for field in Settings.model_fields.values())
     assert "echo__tokens_per_second" in list(setting_paths(Settings))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("LIMITS__ROUTES", "x", "HEADWATER_LIMITS__ROUTES: not JSON"),
+        ("LIMITS__ROUTES", '{"POST /login": "x"}', "HEADWATER_LIMITS__ROUTES at POST /login: 'x' is no rate"),
+        ("LIMITS__ROUTES", '{"POST /serach": "1/minute"}', "HEADWATER_LIMITS__ROUTES: POST /serach is no route"),
+        (
+            "ACCESS__USERS",
+            '{"ann": {"password_hash": "x"}}',
+            "HEADWATER_ACCESS__USERS at ann.password_hash: not an argon2",
+        ),
+    ],
+)
+def test_a_mistake_inside_a_value_is_told_with_the_variable_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(PREFIX + variable, value)
+    assert message_of().startswith(told)

@@ -119,6 +119,22 @@ def test_tokens_are_charged_when_they_are_written() -> None:
         assert client.post("/predict", json={"text": "one"}).is_success
 
 
+def test_whoever_has_used_up_the_tokens_has_used_them_up_on_every_route_that_writes() -> None:
+    asked: dict[str, Any] = {
+        "/predict": {"text": "one"},
+        "/predict/default": {"text": "one"},
+        "/predict-batch": ["one"],
+        "/invocations": {"text": "one"},
+        "/chat/stream": {"prompt": "one"},
+        "/chat/streams": {"prompt": "one"},
+    }
+    with limited(Clock(), tokens="10/minute") as running, httpx.Client(base_url=running.url) as client:
+        wait_until(lambda: spent(running, client), DEADLINE_S, "the tokens are charged")
+        statuses = {path: client.post(path, json=body).status_code for path, body in asked.items()}
+        form = client.post("/chat/stream", data={"prompt": "one"}, files={"file": ("a.txt", b"x")})
+        assert {**statuses, "form": form.status_code} == dict.fromkeys([*asked, "form"], TOO_MANY)
+
+
 def spent(running: RunningServer, client: httpx.Client) -> bool:
     return client.post("/predict", json={"text": "one two three four five"}).status_code == TOO_MANY
 
@@ -133,6 +149,33 @@ def test_bytes_of_uploads_are_counted_and_a_declared_length_is_refused_before_it
         assert client.put("/uploads/d", content=b"x").status_code == TOO_MANY
         clock.now += 60
         assert client.put("/uploads/e", content=b"x" * 6000).status_code == 201
+
+
+def test_files_of_a_question_are_counted_as_well() -> None:
+    with limited(Clock(), upload_bytes="10000/minute") as running, httpx.Client(base_url=running.url) as client:
+
+        def ask() -> int:
+            files = {"file": ("a.txt", b"The sea is salty.\n" * 400)}
+            return client.post("/chat/stream", data={"prompt": "one"}, files=files).status_code
+
+        assert [ask(), ask()] == [200, TOO_MANY]
+        assert client.post("/chat/stream", json={"prompt": "one"}).is_success
+
+
+@pytest.mark.parametrize(
+    ("route", "told"),
+    [
+        ("POST /serach", "is no route; did you mean POST /search?"),
+        ("/search", "did you mean POST /search?"),
+        ("POST /login/", "did you mean POST /login?"),
+        ("GET /livez", "is never limited"),
+        ("GET /", "is never limited"),
+    ],
+)
+def test_a_limit_on_a_route_that_there_is_not_is_said_at_the_start(route: str, told: str) -> None:
+    with pytest.raises(ValueError, match="routes") as error:
+        LimitSettings(routes={route: "1/minute"})
+    assert told in str(error.value)
 
 
 @pytest.mark.parametrize("rate", ["100", "x/minute", "-1/minute", "100/fortnight"])
