@@ -10,6 +10,7 @@ from uploads import batch, checkpoint, ingest
 from uploads.job_backend import JobLimits, JobsBackend
 from uploads.library import Library
 from uploads.results import Results
+from uploads.rows import RowInput
 from uploads.watch import JobWatch
 from uploads.worker import Handler, Worker, WorkerLimits
 
@@ -56,7 +57,7 @@ def worker_limits(settings: Settings) -> WorkerLimits:
 
 
 def open_jobs_backend(
-    settings: Settings, storage: Storage, jobs: Jobs, check_model: Callable[[str], object]
+    settings: Settings, storage: Storage, jobs: Jobs, check_model: Callable[[str], RowInput]
 ) -> JobsBackend:
     given = settings.jobs
     return JobsBackend(

@@ -5,7 +5,7 @@ Who predicts is given; this knows no model. A row that cannot be predicted is an
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from uploads.checkpoint import Checkpoint, held
 from uploads.jobs import Job
 from uploads.results import Produced
-from uploads.rows import MEDIA_TYPES, Outcome, ResultFormat, Row, Table, TableFormat, opened, write_results
+from uploads.rows import MEDIA_TYPES, Outcome, ResultFormat, Row, RowInput, Table, TableFormat, opened, write_results
 from uploads.uploads import Uploads
 from uploads.worker import Report
 
@@ -42,6 +42,7 @@ class BatchArguments:
     text_column: str | None
     result_format: ResultFormat
     options: BatchOptions
+    reads: RowInput = "text"
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -56,8 +57,10 @@ class RowFailed(Exception):
         self.message = message
 
 
-PredictRow: TypeAlias = Callable[[str, str, BatchOptions], Awaitable[Outcome]]
-"""Of an owner's text. Raises `RowFailed`, or for the whole job `JobInterrupted` and `UploadsError`."""
+Given: TypeAlias = str | Mapping[str, Any]
+"""A row as its model takes it: its text, or its columns by their names."""
+PredictRow: TypeAlias = Callable[[str, Given, BatchOptions], Awaitable[Outcome]]
+"""Of an owner's row. Raises `RowFailed`, or for the whole job `JobInterrupted` and `UploadsError`."""
 
 
 class BatchHandler:
@@ -74,7 +77,7 @@ class BatchHandler:
         upload = await self._uploads.find(arguments.upload_id, job.owner)
         target = self._folder / f"{job.id}.result"
         async with self._uploads.local_path(upload) as path, held(self._folder / f"{job.id}.rows") as checkpoint:
-            table = Table(path, arguments.format, arguments.text_column)
+            table = Table(path, arguments.format, arguments.text_column, arguments.reads)
             await self._predict_rest(job, arguments.options, table, checkpoint, report)
             await asyncio.to_thread(write_results, table, checkpoint.outcomes(), target, arguments.result_format)
         name = f"{Path(upload.filename).stem}.predictions.{arguments.result_format}"
@@ -94,7 +97,7 @@ class BatchHandler:
                         if len(pending) >= self._rows_in_flight:
                             await self._write_first(pending, checkpoint)
                             report(checkpoint.count, job.total)
-                        pending.append(asyncio.create_task(self._outcome(job.owner, row, options)))
+                        pending.append(asyncio.create_task(self._outcome(job.owner, row, table.reads, options)))
                 while pending:
                     await self._write_first(pending, checkpoint)
                     report(checkpoint.count, job.total)
@@ -111,11 +114,11 @@ class BatchHandler:
             outcomes.append(await pending.popleft())
         await checkpoint.append(outcomes)
 
-    async def _outcome(self, owner: str, row: Row, options: BatchOptions) -> Outcome:
+    async def _outcome(self, owner: str, row: Row, reads: RowInput, options: BatchOptions) -> Outcome:
         if row.error is not None:
             return Outcome(None, error=row.error)
         try:
-            return await self._predict(owner, row.text, options)
+            return await self._predict(owner, row.text if reads == "text" else row.values, options)
         except RowFailed as error:
             return Outcome(None, error=f"{error.code}: {error.message}")
 

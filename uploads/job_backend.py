@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from uploads.jobs import JobStore
 from uploads.results import Results
+from uploads.rows import RowInput
 from uploads.watch import JobWatch
 
 
@@ -17,7 +18,8 @@ class JobLimits:
 
 @dataclass(frozen=True, slots=True)
 class JobsBackend:
-    """`wake` says that a job was added; `check_model` raises what a request for that model would."""
+    """`wake` says that a job was added; `check_model` says what that model takes of a row, and
+    raises what a request for it would."""
 
     store: JobStore
     results: Results
@@ -25,6 +27,6 @@ class JobsBackend:
     limits: JobLimits
     kinds: Collection[str]
     wake: Callable[[], None]
-    check_model: Callable[[str], object]
+    check_model: Callable[[str], RowInput]
     heartbeat_s: float
     send_timeout_s: float

@@ -19,7 +19,7 @@ from uploads.jobs import Job, new_job_id
 from uploads.multipart import Multipart, is_multipart
 from uploads.records import Upload
 from uploads.routes import FILE_FIELD, NoParameters, TheOwner, TheUploads, body_of, refused, take_file
-from uploads.rows import Table, count_rows, format_of
+from uploads.rows import RowInput, Table, count_rows, format_of
 
 FIELD_MAX_BYTES = 1000
 FILE = {"type": "string", "format": "binary"}
@@ -46,8 +46,7 @@ async def process_batch(
     upload, fields = await keep_form(request, uploads, owner)
     try:
         form = batch_form(fields)
-        jobs.check_model(form.model)
-        arguments = batch_arguments(upload, form)
+        arguments = batch_arguments(upload, form, jobs.check_model(form.model))
         rows = await count(uploads, upload, arguments, jobs.limits.batch_max_rows)
         job = await add_job(jobs, BATCH, owner, arguments.as_json(), rows)
     except BaseException:
@@ -115,22 +114,27 @@ def batch_form(fields: dict[str, str]) -> BatchForm:
         raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in found]) from None
 
 
-def batch_arguments(upload: Upload, form: BatchForm) -> BatchArguments:
+def batch_arguments(upload: Upload, form: BatchForm, reads: RowInput) -> BatchArguments:
     table_format = form.format or format_of(upload.filename)
     if table_format == "lines" and form.text_column is not None:
         raise InvalidBatch("Plain lines have no columns: leave `text_column` out.")
+    if reads == "columns" and (table_format == "lines" or form.text_column is not None):
+        raise InvalidBatch(
+            f"The model {form.model} takes columns by their names: send CSV or JSON lines, without `text_column`."
+        )
     return BatchArguments(
         upload_id=upload.id,
         format=table_format,
         text_column=form.text_column,
         result_format=form.result_format or ("jsonl" if table_format == "jsonl" else "csv"),
         options=BatchOptions(form.model, form.max_tokens, form.temperature, form.seed),
+        reads=reads,
     )
 
 
 async def count(uploads: TheUploads, upload: Upload, arguments: BatchArguments, max_rows: int) -> int:
     async with uploads.uploads.local_path(upload) as path:
-        table = Table(path, arguments.format, arguments.text_column)
+        table = Table(path, arguments.format, arguments.text_column, arguments.reads)
         return await run_in_threadpool(count_rows, table, arguments.result_format, max_rows)
 
 

@@ -17,6 +17,8 @@ from uploads.errors import InvalidBatch
 
 TableFormat: TypeAlias = Literal["csv", "jsonl", "lines"]
 ResultFormat: TypeAlias = Literal["csv", "jsonl"]
+RowInput: TypeAlias = Literal["text", "columns"]
+"""What a model takes of a row: one column's text, or all columns by their names."""
 FORMATS: Mapping[str, TableFormat] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
@@ -35,16 +37,17 @@ OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`column` holds the text; None takes `text`, or the only column of a CSV."""
+    """`column` holds the text, where that is read; None takes `text`, or the only column of a CSV."""
 
     path: Path
     format: TableFormat
     column: str | None = None
+    reads: RowInput = "text"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`values` is what the file says, as far as it could be read. Either `text` or `error` is there."""
+    """`values` is what the file says, as far as it could be read; `text` what is read of it, if that is a text."""
 
     values: Mapping[str, Any]
     text: str = ""
@@ -90,9 +93,9 @@ def opened(table: Table) -> Iterator[tuple[Sequence[str], Iterator[Row]]]:
     with table.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         match table.format:
             case "csv":
-                yield csv_table(file, table.column)
+                yield csv_table(file, table)
             case "jsonl":
-                yield (), json_rows(file, table.column or DEFAULT_COLUMN)
+                yield (), json_rows(file, None if table.reads == "columns" else table.column or DEFAULT_COLUMN)
             case "lines":
                 yield (DEFAULT_COLUMN,), plain_rows(file)
 
@@ -140,10 +143,10 @@ def plain_rows(file: TextIO) -> Iterator[Row]:
             yield Row({}, error=TOO_LONG)
         else:
             text = line.rstrip("\r\n")
-            yield row_of({DEFAULT_COLUMN: text}, text)
+            yield text_row({DEFAULT_COLUMN: text}, text)
 
 
-def csv_table(file: TextIO, column: str | None) -> tuple[Sequence[str], Iterator[Row]]:
+def csv_table(file: TextIO, table: Table) -> tuple[Sequence[str], Iterator[Row]]:
     lines = CsvLines(file)
     reader = csv.reader(lines)
     try:
@@ -154,7 +157,8 @@ def csv_table(file: TextIO, column: str | None) -> tuple[Sequence[str], Iterator
         raise InvalidBatch(f"A CSV begins with a row of column names, all different and at most {MAX_COLUMNS}.")
     if taken := sorted(set(header) & set(ADDED_COLUMNS)):
         raise InvalidBatch(f"The result adds the column {taken[0]}, which the file already has; rename it.")
-    return header, csv_rows(reader, lines, header, text_column(header, column))
+    column = None if table.reads == "columns" else text_column(header, table.column)
+    return header, csv_rows(reader, lines, header, column)
 
 
 def text_column(header: Sequence[str], wanted: str | None) -> str:
@@ -164,7 +168,7 @@ def text_column(header: Sequence[str], wanted: str | None) -> str:
     return column
 
 
-def csv_rows(reader: Iterator[list[str]], lines: CsvLines, header: Sequence[str], column: str) -> Iterator[Row]:
+def csv_rows(reader: Iterator[list[str]], lines: CsvLines, header: Sequence[str], column: str | None) -> Iterator[Row]:
     while True:
         try:
             cells = next(reader)
@@ -179,10 +183,10 @@ def csv_rows(reader: Iterator[list[str]], lines: CsvLines, header: Sequence[str]
         elif cells and len(cells) != len(header):
             yield Row(values, error=f"The row has {len(cells)} fields, the header {len(header)}.")
         elif cells:  # a blank line is no row
-            yield row_of(values, values[column])
+            yield row_of(values, column)
 
 
-def json_rows(file: TextIO, column: str) -> Iterator[Row]:
+def json_rows(file: TextIO, column: str | None) -> Iterator[Row]:
     for line in lines_of(file):
         if line is None:
             yield Row({}, error=TOO_LONG)
@@ -199,10 +203,10 @@ def json_rows(file: TextIO, column: str) -> Iterator[Row]:
         elif taken := sorted(set(values) & set(ADDED_COLUMNS)):
             kept = {key: value for key, value in values.items() if key not in ADDED_COLUMNS}
             yield Row(kept, error=f"The result adds the field {taken[0]}, which the line already has.")
-        elif not isinstance(values.get(column), str):
+        elif column is not None and not isinstance(values.get(column), str):
             yield Row(values, error=f"The line has no string {column}.")
         else:
-            yield row_of(values, values[column])
+            yield row_of(values, column)
 
 
 def finite(digits: str) -> float:
@@ -212,16 +216,27 @@ def finite(digits: str) -> float:
     return number
 
 
-def row_of(values: Mapping[str, Any], text: str) -> Row:
-    if not text.strip():
-        return Row(values, error="The text is empty.")
+def row_of(values: Mapping[str, Any], column: str | None) -> Row:
+    """Without a column all of them are read."""
+    if column is not None:
+        return text_row(values, values[column])
+    faults = (fault_of("A value", value) for value in values.values() if isinstance(value, str))
+    return Row(values, error=next(filter(None, faults), None))
+
+
+def text_row(values: Mapping[str, Any], text: str) -> Row:
+    error = fault_of("The text", text) if text.strip() else "The text is empty."
+    return Row(values, error=error) if error else Row(values, text)
+
+
+def fault_of(name: str, text: str) -> str | None:
     if "\0" in text:
-        return Row(values, error="The text has a NUL character.")
+        return f"{name} has a NUL character."
     try:
         text.encode()
     except UnicodeEncodeError:
-        return Row(values, error="The text is not UTF-8.")
-    return Row(values, text)
+        return f"{name} is not UTF-8."
+    return None
 
 
 def write_results(table: Table, outcomes: Iterator[Outcome], target: Path, wanted: ResultFormat) -> None:

@@ -1,6 +1,7 @@
 """Rows of named values to numbers or classes. What computes is an estimator: scikit-learn's, or an ONNX graph."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
@@ -15,6 +16,7 @@ Row: TypeAlias = tuple[Value, ...]
 ColumnKind: TypeAlias = Literal["number", "integer", "string"]
 LIST_FIELD = "features"
 INTEGER_MAX = 2**31 - 1
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 FLOAT32_MAX = 3.4e38  # trees and many ONNX graphs compute in it
 
 
@@ -130,6 +132,22 @@ class TabularModel:
 
     def predict(self, inputs: Sequence[Row]) -> Sequence[Output]:
         return [output_of(estimate) for estimate in self.estimator.estimate(inputs)]
+
+
+def record_of_cells(columns: Sequence[Column], cells: Mapping[str, Any]) -> Record:
+    """The columns that the model asks for, of a row that may have more. As in CSV, numbers may be text, gaps empty."""
+    if LIST_FIELD in cells and LIST_FIELD not in [column.name for column in columns]:
+        return {LIST_FIELD: cells[LIST_FIELD]}
+    return {column.name: value_of_cell(column, cells[column.name]) for column in columns if column.name in cells}
+
+
+def value_of_cell(column: Column, cell: Any) -> Any:
+    """What is no number stays as it is, for `read` to refuse."""
+    if not isinstance(cell, str):
+        return cell
+    if not cell.strip():
+        return None if column.may_be_missing or column.kind != "string" else cell
+    return float(cell) if column.kind != "string" and NUMBER.fullmatch(cell.strip()) else cell
 
 
 def output_of(estimate: Estimate) -> Output:

@@ -13,7 +13,7 @@ from service.predictors.errors import PredictionBusy, PredictionFailed
 from service.predictors.predictor import OneShot
 from streaming.errors import EngineDown, EngineLoading, ShuttingDown, UnknownModel
 from tests.service.one_shots import Reversing
-from uploads.batch import BatchOptions, RowFailed
+from uploads.batch import BatchOptions, Given, RowFailed
 from uploads.errors import ModelUnavailable, ProcessingFailed
 from uploads.rows import Outcome
 from uploads.worker import JobInterrupted
@@ -81,6 +81,8 @@ async def test_what_goes_wrong_costs_the_row_the_job_or_the_attempt(
     [
         ({"prediction": "good", "confidence": 0.75, "scores": {"good": 0.75, "bad": 0.25}}, Outcome("good", 0.75)),
         ({"embedding": [0.5, 1.0]}, Outcome("[0.5, 1.0]")),
+        ({"prediction": 2.5}, Outcome("2.5")),
+        ({"prediction": 1, "probabilities": {"0": 0.25, "1": 0.75}}, Outcome("1", 0.75)),
     ],
 )
 def test_a_prediction_is_in_words_or_json(output: Mapping[str, Any], outcome: Outcome) -> None:
@@ -88,23 +90,29 @@ def test_a_prediction_is_in_words_or_json(output: Mapping[str, Any], outcome: Ou
 
 
 async def test_each_kind_of_model_has_its_way() -> None:
-    async def said(way: str, text: str) -> Outcome:
-        return Outcome(f"{way} {text}")
+    async def said(way: str, given: Given) -> Outcome:
+        return Outcome(f"{way} {given}")
 
     rows = ModelRows(
-        {"reversing": "classifier", "default": "language"}.__getitem__,  # type: ignore[arg-type]  # known names only
+        {"reversing": "classifier", "default": "language", "house": "tabular"}.__getitem__,  # type: ignore[arg-type]  # known names only
         lambda owner, text, options: said("written", text),
-        lambda owner, text, options: said("classified", text),
+        lambda owner, given, options: said("classified", given),
     )
     assert (await rows("ann", "a", OPTIONS)).prediction == "classified a"
     assert (await rows("ann", "a", BatchOptions(model="default"))).prediction == "written a"
+    house = BatchOptions(model="house")
+    assert (await rows("ann", {"area": 1}, house)).prediction == "classified {'area': 1}"
+    with pytest.raises(ProcessingFailed, match="another kind"):
+        await rows("ann", "a", house)
+    with pytest.raises(ProcessingFailed, match="another kind"):
+        await rows("ann", {"area": 1}, OPTIONS)
 
 
 async def test_a_job_whose_model_is_gone_fails() -> None:
     def gone(name: str) -> Any:
         raise UnknownModel(f"There is no model {name}.")
 
-    async def never(owner: str, text: str, options: BatchOptions) -> Outcome:
+    async def never(owner: str, given: Given, options: BatchOptions) -> Outcome:
         raise AssertionError
 
     with pytest.raises(ProcessingFailed, match="no model reversing"):
@@ -115,7 +123,8 @@ def test_only_a_language_model_must_be_there_when_the_job_is_taken() -> None:
     def refuse(name: str) -> None:
         raise EngineLoading(name)
 
-    check_of(lambda name: "embedding", refuse)("any")
-    for kind in ("language", "tabular"):
+    assert check_of(lambda name: "embedding", refuse)("any") == "text"
+    assert check_of(lambda name: "tabular", refuse)("any") == "columns"
+    for kind in ("language", "linear"):
         with pytest.raises(EngineLoading):
             check_of(lambda name, kind=kind: kind, refuse)("any")  # type: ignore[misc]

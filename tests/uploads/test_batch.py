@@ -11,7 +11,7 @@ import pytest
 
 from tests.uploads.workplace import Workplace, eventually, workplace
 from uploads import checkpoint
-from uploads.batch import KIND, BatchArguments, BatchHandler, BatchOptions, RowFailed
+from uploads.batch import KIND, BatchArguments, BatchHandler, BatchOptions, Given, RowFailed
 from uploads.errors import ModelUnavailable, UnknownUpload
 from uploads.jobs import Job
 from uploads.records import Upload
@@ -52,7 +52,8 @@ class Predictor:
     most: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def __call__(self, owner: str, text: str, options: BatchOptions) -> Outcome:
+    async def __call__(self, owner: str, given: Given, options: BatchOptions) -> Outcome:
+        text = given if isinstance(given, str) else str(dict(given))
         self.asked.append(text)
         self.running += 1
         self.most = max(self.most, self.running)
@@ -128,11 +129,22 @@ async def test_a_row_that_fails_says_why_and_the_others_go_on(place: Workplace) 
     assert [row["error"] for row in found] == ["", "prompt_too_long: Too long.", "The text is empty.", ""]
 
 
+async def test_a_model_may_read_all_columns(place: Workplace) -> None:
+    predictor = Predictor()
+    path = file_of(place, ["area,rooms", "1,2", "3"])
+    async with place.working({KIND: handler(place, path, predictor)}):
+        ended = await place.ended(await add(place, format="csv", reads="columns"))
+    assert predictor.asked == ["{'area': '1', 'rooms': '2'}"]
+    first, second = await predictions(place, ended)
+    assert (first["area"], first["rooms"], first["error"]) == ("1", "2", "")
+    assert second["error"] == "The row has 1 fields, the header 2."
+
+
 async def test_the_options_and_the_owner_reach_the_model(place: Workplace) -> None:
     seen = []
 
     class Noting(Predictor):
-        async def __call__(self, owner: str, text: str, options: BatchOptions) -> Outcome:
+        async def __call__(self, owner: str, given: Given, options: BatchOptions) -> Outcome:
             seen.append((owner, options))
             return Outcome("x")
 

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,17 @@ def test_json_lines_become_csv_with_every_field_that_any_line_has(tmp_path: Path
     assert result(table, "csv") == (
         'text,n,list,prediction,confidence,error\na,1,,said,0.5,\nb,,"[1, ""x""]",said,0.5,\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "table_format"),
+    [(b"a,b\n1,\n2,\xff\n3,\0\n", "csv"), (b'{"a": "1"}\n{"b": "\\ud800"}\n{"b": "\\u0000"}', "jsonl")],
+)
+def test_without_a_text_every_value_must_be_one(tmp_path: Path, content: bytes, table_format: TableFormat) -> None:
+    table = replace(table_of(tmp_path, content, table_format), reads="columns")
+    ok, *faulty = rows_of(table)
+    assert (ok.values["a"], ok.error) == ("1", None)
+    assert [row.error for row in faulty] == ["A value is not UTF-8.", "A value has a NUL character."]
 
 
 @pytest.mark.parametrize("wanted", ["csv", "jsonl"])

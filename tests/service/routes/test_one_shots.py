@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.server import RunningServer
+from tests.server import RunningServer, wait_until
 from tests.service.routes.served import LABELS, serving_all
 
 WITHIN_S = 60.0
@@ -62,6 +62,46 @@ def test_a_tabular_model_answers_named_features_and_a_list(running: RunningServe
     assert ask(running, "/predict/wine", {"features": [2, 0]}) == answer
     assert ask(running, "/predict/house", {"area": 1, "rooms": 1})["prediction"] == pytest.approx(5)
     assert ask(running, "/predict/graph", {"feature_1": 1, "feature_2": 1})["prediction"] == 6
+
+
+def batch(running: RunningServer, name: str, content: str, **fields: str) -> httpx.Response:
+    return httpx.post(f"{running.url}/process-batch", files={"file": (name, content)}, data=fields, timeout=WITHIN_S)
+
+
+def results_of(running: RunningServer, accepted: httpx.Response) -> list[str]:
+    assert accepted.status_code == 202, accepted.text
+    job = f"{running.url}/jobs/{accepted.json()['job_id']}"
+    wait_until(lambda: httpx.get(job).json()["status"] == "succeeded", WITHIN_S, "the job has succeeded")
+    return httpx.get(f"{job}/result").text.splitlines()
+
+
+def test_the_rows_of_a_table_are_predicted_by_their_columns(running: RunningServer) -> None:
+    rows = "id,area,rooms\na,1,2.5e0\nb,many,1\nc,,1\nd,1_0,1\ne,4,0\n"
+    header, *found = results_of(running, batch(running, "homes.csv", rows, model="house"))
+    assert header == "id,area,rooms,prediction,confidence,error"
+    values = [line.split(",", 5) for line in found]
+    assert [row[0] for row in values] == ["a", "b", "c", "d", "e"]
+    assert [float(row[3]) for row in (values[0], values[4])] == pytest.approx([9.5, 8])
+    for row in values[1:4]:
+        assert row[3:] == ["", "", "invalid_request: area: Input should be a valid number"]
+
+
+def test_json_lines_bring_features_by_name_or_as_a_list(running: RunningServer) -> None:
+    rows = '{"feature_1": 2, "feature_2": 0, "id": 7}\n{"features": [2, 0]}\n{"feature_1": 2}\n'
+    named, listed, short = map(json.loads, results_of(running, batch(running, "wine.jsonl", rows, model="wine")))
+    assert (named["id"], named["prediction"], named["error"]) == (7, "1", None)
+    assert named["confidence"] > 0.5
+    assert (listed["prediction"], listed["confidence"]) == (named["prediction"], named["confidence"])
+    assert short["error"] == "invalid_request: feature_2: Field required"
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"), [("homes.txt", {}), ("homes.csv", {"text_column": "area"}), ("homes.csv", {"format": "lines"})]
+)
+def test_a_model_of_columns_needs_columns(running: RunningServer, name: str, fields: dict[str, str]) -> None:
+    problem = refusal(batch(running, name, "area,rooms\n1,2\n", model="house", **fields), 422)
+    assert problem["code"] == "invalid_batch"
+    assert "columns by their names" in problem["detail"]
 
 
 def test_misnamed_features_are_all_named(running: RunningServer) -> None:
