@@ -31,6 +31,9 @@ e2e: $(VENV)/.develop  ## a real server process, curl and a real browser (needs 
 
 soak: $(VENV)/.develop  ## minutes of streams, cuts, cancels and reloads, counted token by token; then killed servers and workers
 	@$(BIN)/python -m bench.soak
+	@$(BIN)/python -m bench.gate
+	@$(BIN)/python -m bench.flat --seconds 600
+	@$(BIN)/python -m bench.overload
 	@$(BIN)/python -m bench.reload
 	@$(BIN)/python -m bench.reload --model table
 	@$(PYTEST) -m soak

@@ -16,9 +16,9 @@ from torch.nn.functional import linear, pad
 from streaming.engines.torch.quantize import Q4_1, Int4Linear, Room, can_run, stack
 from streaming.engines.torch.weights import Weight, spread
 
-BLOCK_ROWS = 128
+BLOCK_ROWS = 128 if torch.cpu.get_capabilities().get("amx_tile") else 64
 """Prompt rows are multiplied in blocks of this many: the library's choice of a kernel, and with it how a row is
-rounded, depends on the number of rows."""
+rounded, depends on their number. A short prompt pays for a whole block; with AMX a long block costs little more."""
 Rows: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 
