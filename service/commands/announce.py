@@ -68,8 +68,9 @@ def announce(settings: Settings, context_tokens: dict[str, int], console: Consol
     console.print(f"Headwater {version('headwater')} serves on {url}", markup=False)
     for line in model_lines(settings, context_tokens):
         console.print(f"  {line}", markup=False)
+    key = '-H "X-API-Key: $HEADWATER_API_KEY" ' if asks_for_keys(settings) else ""
     console.print(
-        f"Try: curl -N -H 'Accept: text/plain' '{url}/chat/stream?prompt=Why+is+the+sea+salty%3F'", markup=False
+        f"Try: curl -N {key}-H 'Accept: text/plain' '{url}/chat/stream?prompt=Why+is+the+sea+salty%3F'", markup=False
     )
 
 
@@ -88,11 +89,15 @@ def wait_until_ready(settings: Settings, stop: threading.Event) -> str | None:
     return None
 
 
-def ask(settings: Settings) -> tuple[int, dict[str, object]]:
-    """The status and the document of /readyz; 0 while nobody listens."""
+def asks_for_keys(settings: Settings) -> bool:
+    return ask(settings, "/models")[0] == http.client.UNAUTHORIZED
+
+
+def ask(settings: Settings, path: str = "/readyz") -> tuple[int, dict[str, object]]:
+    """The status and the document; 0 while nobody listens."""
     connection = http.client.HTTPConnection(address_of(settings), settings.port, timeout=ANSWER_WITHIN_S)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", path)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError):

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from service.access.policies import POLICIES
 
 EXAMPLE = "100/minute"
+REDIS = ("redis", "rediss", "redis+unix", "redis+sentinel", "redis+cluster")
 FREE = ("/livez", "/readyz", "/health", "/ping", "/metrics", "/openapi.json", "/docs", "/redoc", "/worker.js", "/")
 FREE_UNDER = ("/ui/", "/docs/")
 
@@ -42,6 +43,13 @@ def are_routes(given: dict[str, str]) -> dict[str, str]:
     return given
 
 
+def is_redis(url: SecretStr) -> SecretStr:
+    """Not with the address: it may hold a password."""
+    if url.get_secret_value().partition("://")[0] not in REDIS:
+        raise ValueError("no address of a Redis: write it as redis://host:6379/0")
+    return url
+
+
 Rates: TypeAlias = Annotated[str, AfterValidator(are_rates)]
 
 
@@ -68,7 +76,7 @@ class LimitSettings(BaseModel):
     )
     upload_bytes: Rates = Field(default="", description="Bytes of bodies sent to routes that take files.")
     streams: int = Field(default=0, ge=0, description="Streams open at once in each process; 0 is no limit.")
-    redis_url: SecretStr | None = Field(
+    redis_url: Annotated[SecretStr, AfterValidator(is_redis)] | None = Field(
         default=None, description="`redis://host:6379/0`: windows that all processes share; else each has its own."
     )
     max_entries: int = Field(

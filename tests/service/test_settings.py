@@ -126,6 +126,11 @@ def test_settings_are_frozen_and_described() -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [
+        (
+            "LIMITS__REDIS_URL",
+            "foo://:secret@host",
+            "HEADWATER_LIMITS__REDIS_URL: no address of a Redis: write it as redis:",
+        ),
         ("LIMITS__ROUTES", "x", "HEADWATER_LIMITS__ROUTES: not JSON"),
         ("LIMITS__ROUTES", '{"POST /login": "x"}', "HEADWATER_LIMITS__ROUTES at POST /login: 'x' is no rate"),
         ("LIMITS__ROUTES", '{"POST /serach": "1/minute"}', "HEADWATER_LIMITS__ROUTES: POST /serach is no route"),

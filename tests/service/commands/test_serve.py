@@ -63,6 +63,21 @@ def test_the_proposed_command_fetches_and_the_banner_tells_the_context_that_is_l
         process.wait()
 
 
+def test_the_proposed_request_brings_a_key_where_one_is_asked_for(folder: Path) -> None:
+    command = [sys.executable, "-m", "service", "serve", "--engine", "echo", "--port", "0"]
+    log, asked = folder / "log", {"HEADWATER_ACCESS__REQUIRED": "true"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, env={**environment(folder), **asked}, stdout=output, stderr=output
+        )
+    try:
+        wait_until(lambda: "Try: curl" in log.read_text() or process.poll() is not None, DEADLINE_S, "the banner")
+        assert 'Try: curl -N -H "X-API-Key: $HEADWATER_API_KEY" -H' in log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
 TERMINATES_ITSELF = """
 import os, runpy, signal, sys
 
