@@ -1,7 +1,7 @@
 """Takes the pictures of the built-in page from a real run: `python docs/pictures/make_page.py --url …`.
 
-The server at the address should have the default model. One conversation with a file and two questions is held; it is
-then shown at desktop and phone size, in the light and in the dark.
+The server at the address should have the default model. A conversation is held, then one with a file and two questions,
+which is shown at desktop and phone size, in the light and in the dark.
 """
 
 import argparse
@@ -25,11 +25,13 @@ The large pump BX-40 costs 1,250 euros. The buyer pays for the delivery.
 
 
 def converse(page: Page) -> None:
+    ask(page, "Write a Python function that adds two numbers.")
+    page.get_by_role("button", name="New conversation").click()
     page.locator("input[type=file][multiple]").set_input_files(
         {"name": "pumps.txt", "mimeType": "text/plain", "buffer": REPORT.encode()}
     )
     ask(page, "What does the large pump BX-40 cost?")
-    ask(page, "Write a short list of three things to check before one buys a pump.")
+    ask(page, "How many pumps did the workshop repair in autumn?")
 
 
 def ask(page: Page, text: str) -> None:
@@ -46,6 +48,7 @@ def take(browser: Browser, url: str) -> None:
     page.add_init_script(f"localStorage.setItem('headwater.options', {json.dumps(json.dumps(OPTIONS))})")
     page.goto(url)
     converse(page)
+    page.mouse.move(1, 1)  # away from what lights up under it
     for name, size in (("page", DESKTOP), ("page-phone", PHONE)):
         page.set_viewport_size(size)
         for scheme in ("light", "dark"):

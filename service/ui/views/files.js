@@ -20,6 +20,7 @@ export function View() {
     setJobsAsked((count) => count + 1);
   });
   const sending = useMemo(attachmentList, []);
+  const names = new Map(files.uploads?.map((one) => [one.upload_id, one.filename]));
   return html`
     <${DropZone} label="Files" onFiles=${sending.add}>
       <div class="view">
@@ -27,7 +28,7 @@ export function View() {
         <${PutIn} sending=${sending} onArrived=${files.add} />
         ${files.problem && html`<p class="problem" role="alert">${files.problem}</p>`}
         <${Search} />
-        <${Jobs} asked=${jobsAsked} held=${held} />
+        <${Jobs} asked=${jobsAsked} held=${held} names=${names} />
         <section aria-labelledby="files-kept">
           <h3 id="files-kept">What is kept</h3>
           <${FileTable} files=${files} onSearchable=${search} />

@@ -1,9 +1,10 @@
 // Which models there are, in which version and state; who may, loads another version.
 import { ask } from "../api.js";
 import { useCell } from "../cell.js";
-import { html, useEffect, useState } from "../html.js";
+import { html, useState } from "../html.js";
 import { credential } from "../session.js";
 import { sizeOf } from "../words.js";
+import { useWatched } from "./watched.js";
 
 const EVERY_MS = 2000;
 const STATES = { ready: "ready", loading: "loading", failed: "failed", unloaded: "loads when it is asked" };
@@ -11,43 +12,25 @@ const isMoving = (model) => model.is_loading || model.state === "loading";
 
 export function View() {
   const held = useCell(credential);
-  const [models, setModels] = useState(null);
-  const [problem, setProblem] = useState(null);
   const [round, setRound] = useState(0);
-  useEffect(() => {
-    let timer = null;
-    let isWanted = true;
-    const look = async () => {
-      try {
-        const { models: found } = await ask("GET", "/models");
-        if (!isWanted) return;
-        setModels(found);
-        if (found.some(isMoving)) timer = setTimeout(look, EVERY_MS);
-      } catch (refusal) {
-        if (isWanted) setProblem(refusal.message);
-      }
-    };
-    look();
-    return () => {
-      isWanted = false;
-      clearTimeout(timer);
-    };
-  }, [held, round]);
+  const [refused, setRefused] = useState(null);
+  const [answer, fault] = useWatched("/models", ({ models }) => models.some(isMoving), EVERY_MS, [held, round]);
   const reload = async (name, version) => {
     try {
       await ask("POST", `/models/${encodeURIComponent(name)}/reload`, version ? { version } : {});
-      setProblem(null);
+      setRefused(null);
       setRound((count) => count + 1);
     } catch (refusal) {
-      setProblem(refusal.message);
+      setRefused(refusal.message);
     }
   };
+  const problem = refused ?? fault;
   return html`
     <div class="view">
       <h2>Models</h2>
       ${problem && html`<p class="problem" role="alert">${problem}</p>`}
-      ${models === null && !problem && html`<p class="quiet">Loading…</p>`}
-      <ul class="cards">${models?.map((model) => html`<${Card} key=${model.name} model=${model} onReload=${reload} />`)}</ul>
+      ${answer === null && !problem && html`<p class="quiet">Loading…</p>`}
+      <ul class="cards">${answer?.models.map((model) => html`<${Card} key=${model.name} model=${model} onReload=${reload} />`)}</ul>
     </div>
   `;
 }

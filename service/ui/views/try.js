@@ -107,7 +107,7 @@ function Field({ field, value = "", onValue }) {
           ? html`<select value=${value} required=${required} onChange=${onInput}><option value="">choose</option>${field.choices.map((one) => html`<option>${one}</option>`)}</select>`
           : ["number", "integer"].includes(field.kind)
             ? html`<input type="number" step=${field.kind === "integer" ? 1 : "any"} value=${value} required=${required} onInput=${onInput} ...${field.bounds} />`
-            : html`<input value=${value} required=${required} placeholder=${field.kind === "list" ? "separated by commas" : ""} onInput=${onInput} />`}
+            : html`<input value=${value} required=${required} placeholder=${field.kind === "list" ? "one, two" : ""} onInput=${onInput} />`}
       ${field.hint && html`<small>${field.hint}</small>`}
     </label>
   `;
