@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from service.commands.serve import FAILED, fail
+from service.commands.failing import FAILED, fail
 
 if TYPE_CHECKING:
     from service.access.store import AccessStore

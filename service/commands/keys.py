@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.serve import FAILED, WRONGLY_ASKED, fail
+from service.commands.failing import FAILED, WRONGLY_ASKED, fail
 
 if TYPE_CHECKING:
     from service.access.keys import ApiKey

@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
+from service.commands.failing import INTERRUPTED, WRONGLY_ASKED, fail
 from service.models.config import ModelEntry, load_catalog, load_models
 from service.models.errors import ModelsError, UnknownModel
 from service.models.store import ModelStore
 
-FAILED = 1
-WRONGLY_ASKED = 2
-INTERRUPTED = 130
 MIB = 1 << 20
 HEADINGS = ("NAME", "KIND", "SOURCE", "SIZE", "STATE", "VERSION", "PATH")
 
@@ -52,17 +50,12 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except ModelsError as error:
-        _fail(error.message)
+        fail(error.message)
     except OSError as error:  # a full disk, a folder that may not be written
-        _fail(str(error))
+        fail(str(error))
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing half-done is left", err=True)
         raise typer.Exit(INTERRUPTED) from None
-
-
-def _fail(message: str, code: int = FAILED) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(code)
 
 
 def _places(models: Path | None, models_dir: Path | None) -> tuple[Path | None, Path]:
@@ -72,7 +65,7 @@ def _places(models: Path | None, models_dir: Path | None) -> tuple[Path | None, 
     try:
         settings = load_settings(models=models, models_dir=models_dir)
     except SettingsError as error:
-        _fail(error.message, WRONGLY_ASKED)
+        fail(error.message, WRONGLY_ASKED)
     return settings.models, settings.models_dir
 
 

@@ -5,16 +5,15 @@ import os
 import socket
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
 
+from service.commands.failing import FAILED, WRONGLY_ASKED, fail
+
 if TYPE_CHECKING:
     from service.settings import Settings
-
-FAILED = 1
-WRONGLY_ASKED = 2
 
 
 class ServeCommand(TyperCommand):
@@ -131,8 +130,3 @@ def have_models(settings: "Settings", pull: bool) -> None:
         if any(entry.kind == "language" for entry in missing):
             fail(told, FAILED)
         typer.echo(f"note: {told}; until then what needs it is not available", err=True)
-
-
-def fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(code)

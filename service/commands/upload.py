@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.commands.chat import API_KEY_VARIABLE, DEFAULT_URL
+from service.commands.failing import FAILED, INTERRUPTED
 
 if TYPE_CHECKING:
     from service.upload.client import Transfer, UploadClient
     from service.upload.terminal import UploadTerminal
-
-FAILED = 1
-WRONGLY_ASKED = 2
-INTERRUPTED = 130
 
 Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, readable=True, help="What to upload.")]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.commands.failing import FAILED, WRONGLY_ASKED, fail
 from service.commands.keys import Scopes, checked_name, read_scopes, read_settings, when
-from service.commands.serve import FAILED, WRONGLY_ASKED, fail
 
 if TYPE_CHECKING:
     from service.access.users import User

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.commands.serve import WRONGLY_ASKED, fail, have_models
+from service.commands.failing import WRONGLY_ASKED, fail
+from service.commands.serve import have_models
 
 
 def worker(
