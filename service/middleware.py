@@ -60,7 +60,7 @@ EXPOSED_HEADERS = (
     "upload-offset",
     "x-upload-id",
 )
-PROBES = ("/health", "/livez", "/metrics", "/readyz")  # asked several times a second while a model loads
+PROBES = ("/health", "/livez", "/metrics", "/ping", "/readyz")  # asked several times a second while a model loads
 OTHER = "other"
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 

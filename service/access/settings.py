@@ -95,6 +95,10 @@ class AccessSettings(BaseModel):
     def is_whole(self) -> "AccessSettings":
         if self.jwks_file is not None and not (self.jwks_issuer and self.jwks_audience):
             raise ValueError("jwks_file needs jwks_issuer and jwks_audience: whose tokens, and made for whom")
+        if self.stale_s < 2 * self.refresh_s:
+            raise ValueError(
+                "stale_s has to be twice refresh_s or more: else keys are refused between two looks at them"
+            )
         return self
 
     @property

@@ -131,6 +131,8 @@ def test_settings_are_frozen_and_described() -> None:
             "foo://:secret@host",
             "HEADWATER_LIMITS__REDIS_URL: no address of a Redis: write it as redis:",
         ),
+        ("ACCESS__REFRESH_S", "60", "HEADWATER_ACCESS: stale_s has to be twice refresh_s"),
+        ("ACCESS__STALE_S", "3", "HEADWATER_ACCESS: stale_s has to be twice refresh_s"),
         ("LIMITS__ROUTES", "x", "HEADWATER_LIMITS__ROUTES: not JSON"),
         ("LIMITS__ROUTES", '{"POST /login": "x"}', "HEADWATER_LIMITS__ROUTES at POST /login: 'x' is no rate"),
         ("LIMITS__ROUTES", '{"POST /serach": "1/minute"}', "HEADWATER_LIMITS__ROUTES: POST /serach is no route"),
