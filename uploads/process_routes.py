@@ -84,6 +84,7 @@ async def keep_form(request: Request, backend: TheUploads, owner: str) -> tuple[
     """One file, durable, and the other fields as text. An empty one is not there: browsers send all that a form has."""
     if not is_multipart(request.headers.get("content-type", "")):
         raise NoFile(f"Send a form (multipart/form-data) with the file in `{FILE_FIELD}`.")
+    backend.refuse_when_leaving()
     body, fields = body_of(request, backend), dict[str, str]()
     async with backend.uploads.intake(owner) as intake:
         async for part in Multipart(body, request.headers["content-type"]):

@@ -352,6 +352,12 @@ def test_a_leaving_service_takes_no_new_files_and_finishes_those_that_come(tmp_p
             refused = httpx.put(f"{url}/uploads/b", content=b"x")
             assert (refused.status_code, refused.json()["code"]) == (503, "uploads_closing")
             assert "retry-after" in refused.headers
+            for path in ("process-file", "process-batch", "upload-image"):
+                refused = httpx.post(f"{url}/{path}", files={"file": b"x"})
+                assert (refused.status_code, refused.json()["code"]) in [
+                    (503, "uploads_closing"),
+                    (503, "shutting_down"),
+                ]
             yield CONTENT
 
         answer = httpx.put(f"{url}/uploads/a", content=slowly())
