@@ -73,10 +73,12 @@ class Library:
         entry = await self._parse(upload, encoder, on_progress)
         vectors = self._unfinished.take((upload.id, encoder.version))
         try:
-            await self._embed(encoder, entry, vectors, on_progress)
+            await self._embed(upload, encoder, entry, vectors, on_progress)
             on_progress("index", 0, 1)
             rows = np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
             await self._parts.index.put(upload.owner, entry, Embedded(rows, encoder.version))
+        except UnknownUpload:
+            raise  # deleted meanwhile: nobody comes back for it
         except BaseException:
             self._unfinished.put((upload.id, encoder.version), vectors)
             raise
@@ -107,14 +109,20 @@ class Library:
         await self._parts.index.remove(owner, upload.id)  # what was just being made searchable
 
     async def _embed(
-        self, encoder: Encoder, entry: IndexedDocument, vectors: list[Vectors], on_progress: OnProgress
+        self,
+        upload: Upload,
+        encoder: Encoder,
+        entry: IndexedDocument,
+        vectors: list[Vectors],
+        on_progress: OnProgress,
     ) -> None:
-        """Adds to the vectors what they lack."""
+        """Adds to the vectors what they lack, while the upload is there."""
         total, done = len(entry.pieces), sum(len(batch) for batch in vectors)
         on_progress("embed", done, total)
         for batch in batched(entry.pieces[done:]):
             texts = [in_context(entry.filename, piece) for piece in batch]
             vectors.append(await encoder.embed_documents(texts))
+            await self._parts.uploads.find(upload.id, upload.owner)
             on_progress("embed", batch[-1].number + 1, total)
 
     async def _forget_if_deleted(self, upload: Upload) -> None:

@@ -152,6 +152,22 @@ async def test_an_upload_that_is_deleted_while_it_is_read_leaves_nothing(tmp_pat
         assert await shelf.index.find("ann", upload.id) is None
 
 
+async def test_an_upload_that_is_deleted_costs_no_more_work(tmp_path: Path) -> None:
+    embedder = InterruptedEmbedder()
+    async with open_shelf(tmp_path / "data", embedder, SMALL) as shelf:
+        text = "\n\n".join(f"The pump number {n} stands in the hall of the north." for n in range(EMBEDDED_AT_ONCE * 3))
+        upload = await shelf.keep_text(text)
+
+        async def delete() -> None:
+            embedder.meanwhile = None
+            await shelf.library.delete(upload.id, "ann")
+
+        embedder.meanwhile = delete
+        with pytest.raises(UnknownUpload):
+            await shelf.library.ingest(upload)
+        assert len(embedder.embedded) == EMBEDDED_AT_ONCE
+
+
 @pytest.mark.parametrize(
     ("name", "text", "kind"), [("a.json", "{", BrokenDocument), ("a.zip", "PK\3\4", BrokenDocument)]
 )
