@@ -103,6 +103,7 @@ STATUSES: Mapping[type[DomainError], int] = {
     documents.UnsupportedDocument: 415,
     documents.BrokenDocument: 422,
     documents.EncryptedDocument: 422,
+    documents.EmptyDocument: 422,
     documents.DocumentTooLarge: 413,
     access.AccessError: 500,
     access.NotIdentified: 401,

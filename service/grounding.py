@@ -11,6 +11,7 @@ from service.support import supporting
 from streaming.errors import GroundingFailed, PromptTooLong
 from streaming.events import Citation, IngestStep, Progress
 from streaming.grounding import Ask, Grounded
+from uploads.documents.errors import EmptyDocument
 from uploads.errors import UploadsError
 from uploads.index import Hit, IndexedDocument
 from uploads.library import Library
@@ -44,6 +45,7 @@ class LibraryGrounding:
     async def prepare(self, ask: Ask, on_progress: Callable[[Progress], None]) -> Grounded:
         try:
             entries = [await self._read(upload_id, ask.owner, on_progress) for upload_id in ask.upload_ids]
+            refuse_without_text(entries)
             files = await self._choose(ask, entries)
         except UploadsError as error:
             raise GroundingFailed(error.message, error.code, retryable=error.retryable) from error
@@ -100,6 +102,13 @@ class LibraryGrounding:
         given = {one.entry.upload_id: one for one in files}
         found = [quote for hit in hits if (quote := quoted(given[hit.upload_id], hit)) is not None]
         return supporting(found, question, answer)[: self._limits.max_citations]
+
+
+def refuse_without_text(entries: Sequence[IndexedDocument]) -> None:
+    """A model that is given nothing makes its answer up. Beside other files, `documents` says that one gave nothing."""
+    if not any(entry.document.text.strip() for entry in entries):
+        names = ", ".join(entry.filename for entry in entries)
+        raise EmptyDocument(f"No text was found in {names}.")
 
 
 def progress_of(upload: Upload, on_progress: Callable[[Progress], None]) -> Callable[[str, int, int | None], None]:

@@ -32,6 +32,7 @@ ADDED_COLUMNS = ("prediction", "confidence", "error")
 MAX_LINE_CHARS = 1_048_576
 TOO_LONG = f"A line is longer than {MAX_LINE_CHARS} characters."
 MAX_COLUMNS = 1_000
+OTHER_DELIMITERS = {";", "\t"}  # a spreadsheet's, where numbers have a comma
 OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -155,6 +156,8 @@ def csv_table(file: TextIO, table: Table) -> tuple[Sequence[str], Iterator[Row]]
         raise InvalidBatch("The header row of the CSV cannot be read.") from error
     if not any(header) or len(set(header)) < len(header) or len(header) > MAX_COLUMNS:
         raise InvalidBatch(f"A CSV begins with a row of column names, all different and at most {MAX_COLUMNS}.")
+    if table.column is None and len(header) == 1 and OTHER_DELIMITERS & set(header[0]):
+        raise InvalidBatch("The columns of a CSV are parted by commas, and the header of this one has none.")
     if taken := sorted(set(header) & set(ADDED_COLUMNS)):
         raise InvalidBatch(f"The result adds the column {taken[0]}, which the file already has; rename it.")
     column = None if table.reads == "columns" else text_column(header, table.column)

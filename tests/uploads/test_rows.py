@@ -74,6 +74,14 @@ def test_a_csv_with_one_column_needs_no_name_for_it(tmp_path: Path) -> None:
     assert texts(table_of(tmp_path, "id,question\n1,why\n", "csv", "question")) == ["why"]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_columns_that_no_comma_parts_are_refused_unless_they_are_meant(tmp_path: Path, delimiter: str) -> None:
+    content = f"id{delimiter}text\n1{delimiter}a\n"
+    with pytest.raises(InvalidBatch, match="commas"):
+        rows_of(table_of(tmp_path, content, "csv"))
+    assert texts(table_of(tmp_path, content, "csv", f"id{delimiter}text")) == [f"1{delimiter}a"]
+
+
 def test_bad_rows_of_a_csv_stay_in_their_place(tmp_path: Path) -> None:
     content = (
         b"id,text\n1,one\n2\n3,three,3\n4,\n5,nul\0\n6,\xff\xfe\n7,seven\n" + b"8," + b"x" * 200_000 + b"\n9,nine\n"

@@ -4,6 +4,7 @@ DocumentError
 ├── UnsupportedDocument   a type that is not read
 ├── BrokenDocument        the file is damaged, or is not what its bytes begin with
 ├── EncryptedDocument     it asks for a password
+├── EmptyDocument         no text was found in it, and an answer was to come from it
 └── DocumentTooLarge      more pages, characters, rows, pixels or depth than a setting allows
 """
 
@@ -26,6 +27,10 @@ class BrokenDocument(DocumentError):
 
 class EncryptedDocument(DocumentError):
     code = "encrypted_document"
+
+
+class EmptyDocument(DocumentError):
+    code = "empty_document"
 
 
 class DocumentTooLarge(DocumentError):

@@ -145,6 +145,15 @@ def test_a_file_that_cannot_be_read_is_the_streams_failure(running: RunningServe
     assert (answer.status_code, answer.json()["code"]) == (422, "broken_document")
 
 
+def test_a_file_without_text_gives_no_answer_but_may_stand_beside_others(running: RunningServer) -> None:
+    empty, key = keep(running, b"", "empty.txt"), keep(running, b"The key lies under the stone.", "key.txt")
+    (failed,) = named(ask(running, prompt="x", upload_id=empty), "failed")
+    assert failed["error"]["code"] == "empty_document"
+    assert "empty.txt" in failed["error"]["message"]
+    (start,) = named(ask(running, prompt="x", upload_id=[empty, key]), "start")
+    assert [one["given_characters"] > 0 for one in start["documents"]] == [False, True]
+
+
 def test_one_call_of_curl_brings_file_and_question(running: RunningServer, tmp_path: Path) -> None:
     path = write_pdf(tmp_path / "report.pdf", PAGES)
     command = ["curl", "-sSN", "-F", f"file=@{path}", "-F", "prompt=What does it cost?", "-F", "seed=7"]
