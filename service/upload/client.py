@@ -164,7 +164,8 @@ class UploadClient:
     def _ask(self, transfer: Transfer) -> httpx.Response:
         answer = self._http.head(f"/files/{transfer.part}", headers=TUS)
         if answer.status_code in GONE:
-            raise UploadError(f"The server no longer has the upload {transfer.part}; begin it again.")
+            gone, transfer.part = transfer.part, None  # nothing is left to go on with
+            raise UploadError(f"The server no longer has the upload {gone}; begin it again.")
         self._checked(answer)
         if answer.headers.get("Upload-Length") != str(transfer.size):
             raise UploadError(f"The upload {transfer.part} was begun with a file of another size.")
