@@ -24,15 +24,17 @@ async function follow(answer, place, signal, on) {
         place.last = id;
         if (name === "message") on.text(data.text);
         if (name === "end") return on.end(data);
-        if (name === "failed" || name === "gap") return on.state(data.error?.message ?? data.message);
+        if (name === "failed" || name === "gap") return on.over(data.error?.message ?? data.message);
       }
     } catch {
-      on.state(signal.aborted ? "stopped" : "reconnecting");
+      if (signal.aborted) return on.over("stopped");
     }
-    if (signal.aborted) return;
+    if (place.last === "") return on.over("lost before anything had arrived");
+    on.state("reconnecting");
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     answer = await rest(place.last, signal).catch(() => answer);
-    if (answer.status === 204) return; // everything was sent
+    if (answer.status === 204) return on.over("everything was sent");
+    if (answer.status >= 400 && answer.status < 500) return on.over((await problemOf(answer)).message);
   }
 }
 

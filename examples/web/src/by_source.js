@@ -14,9 +14,9 @@ export async function askBySource(messages, on) {
       tell(JSON.parse(event.data));
     });
   source.onmessage = (event) => on.text(JSON.parse(event.data).text);
-  source.onerror = () => on.state(source.readyState === EventSource.CLOSED ? "lost" : "reconnecting");
+  source.onerror = () => (source.readyState === EventSource.CLOSED ? on.over("lost") : on.state("reconnecting"));
   last("end", on.end);
-  last("failed", ({ error }) => on.state(error.message));
-  last("gap", ({ message }) => on.state(message));
+  last("failed", ({ error }) => on.over(error.message));
+  last("gap", ({ message }) => on.over(message));
   return () => fetch(`${SERVICE}/chat/streams/${id}`, { method: "DELETE", headers });
 }

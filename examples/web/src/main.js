@@ -11,19 +11,29 @@ const on = {
   text: (text) => answer.append(text),
   state: (words) => (state.textContent = words),
   end({ finish_reason: reason, usage, timings }) {
-    state.textContent = `${reason}: ${usage.completion_tokens} tokens, ${Math.round(timings.tokens_per_second)} a second`;
-    stop.disabled = true;
+    on.over(`${reason}: ${usage.completion_tokens} tokens, ${Math.round(timings.tokens_per_second)} a second`);
+  },
+  over(words) {
+    on.state(words);
+    setBusy(false);
   },
 };
+
+/** One answer at a time. */
+function setBusy(isBusy) {
+  stop.disabled = !isBusy;
+  for (const way of form.elements.way) way.disabled = isBusy;
+}
 
 form.onsubmit = async (event) => {
   event.preventDefault();
   answer.textContent = "";
-  state.textContent = "asking";
+  on.state("asking");
+  setBusy(true);
+  stop.onclick = null;
   try {
     stop.onclick = await ways[event.submitter.value]([{ role: "user", content: question.value }], on);
-    stop.disabled = false;
   } catch (error) {
-    state.textContent = error.message;
+    on.over(error.message);
   }
 };

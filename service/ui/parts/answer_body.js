@@ -10,7 +10,8 @@ import { Passage } from "./passage.js";
 const SHARE = 4; // drawing takes at most about a quarter of the time
 
 export function AnswerBody({ message, answer, onRetry }) {
-  return answer ? html`<${Running} answer=${answer} />` : html`<${Over} message=${message} onRetry=${onRetry} />`;
+  if (answer) return html`<${Running} answer=${answer} />`;
+  return message.state === "running" ? html`<${PhaseWords} phase=${ASKING} />` : html`<${Over} message=${message} onRetry=${onRetry} />`;
 }
 
 function Running({ answer }) {
@@ -60,8 +61,10 @@ const PHASES = {
 const STEPS = { wait: "Waiting to read", read: "Reading", embed: "Learning", index: "Filing" };
 const ingest = ({ step, filename, done, total }) => `${STEPS[step] ?? "Reading"} ${filename ?? "the files"}${total ? `: ${done} of ${total}` : "…"}`;
 
-function Phase({ answer }) {
-  const phase = useCell(answer.phase);
+const Phase = ({ answer }) => html`<${PhaseWords} phase=${useCell(answer.phase)} />`;
+const ASKING = { kind: "asking" }; // another tab does, or did before it was closed
+
+function PhaseWords({ phase }) {
   const words = PHASES[phase.kind](phase);
   const share = phase.kind === "progress" && phase.total > 0 ? phase.done / phase.total : null;
   return html`

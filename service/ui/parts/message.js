@@ -27,11 +27,11 @@ function Question({ message, place, siblings, actions }) {
 }
 
 function AnswerMessage({ message, place, siblings, answer, actions }) {
-  const isRunning = answer !== undefined;
+  const isRunning = message.state === "running";
   return html`
     <li class="message answer" aria-busy=${isRunning}>
       <h3 class="unseen">Answer</h3>
-      <${AnswerBody} key=${isRunning ? "running" : "over"} message=${message} answer=${answer} onRetry=${() => actions.regenerate(message)} />
+      <${AnswerBody} key=${answer ? "running" : "over"} message=${message} answer=${answer} onRetry=${() => actions.regenerate(message)} />
       ${!isRunning &&
       html`
         <div class="actions">

@@ -89,6 +89,21 @@ def test_a_stop_before_the_service_has_the_question_reaches_it_too(open_page: Op
     expect(chat.answers.last).to_contain_text("stopped")
 
 
+def test_a_page_that_is_left_before_the_service_has_the_question_says_so(
+    open_page: Open, echo_server: Headwater
+) -> None:
+    chat = open_page(echo_server.url)
+    chat.page.route("**/chat/streams", lambda route: None)
+    with chat.page.expect_request("**/chat/streams"):
+        chat.ask("lost on the way")
+    expect(chat.page.get_by_role("navigation", name="Earlier conversations").get_by_role("link")).to_have_count(1)
+    chat.page.clock.install()
+    chat.page.reload()
+    expect(chat.answers.last.get_by_role("status")).to_have_text("Asking…")
+    chat.page.clock.fast_forward(20_000)
+    expect(chat.answers.last.get_by_role("alert")).to_contain_text("before the service took the question")
+
+
 def test_a_network_that_is_back_is_not_called_lost(open_page: Open, echo_server: Headwater) -> None:
     """Nothing need arrive for a while after it: what the answer was at is said again."""
     with proxying(echo_server.port) as proxy:

@@ -67,8 +67,10 @@ def test_both_ways_can_be_stopped(tab: Page, way: str) -> None:
     tab.get_by_role("textbox").fill(f"[[echo tps=10 repeat=100]]{WORDS}")
     tab.get_by_role("button", name=way).click()
     expect(tab.locator("#answer")).to_contain_text("word1")
+    expect(tab.get_by_role("button", name=way)).to_be_disabled()
     tab.get_by_role("button", name="Stop").click()
     expect(tab.get_by_role("status")).to_contain_text("cancelled" if "Source" in way else "stopped")
+    expect(tab.get_by_role("button", name=way)).to_be_enabled()
 
 
 def test_the_plain_page_is_the_one_of_the_readme() -> None:
