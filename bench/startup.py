@@ -17,7 +17,7 @@ from bench.servers import HOST, leave_on_sigterm, running
 from bench.streams import headwater
 
 # What a serving process imports: the command, the web edge, the engine with its libraries.
-EDGE = "import service.cli, service.settings, service.server, service.commands.announce"
+EDGE = "import service.cli, service.settings_load, service.server, service.commands.announce"
 ENGINE = "import streaming.engines.torch.load"
 TIMED = "import time; begin = time.perf_counter(); {}; print(time.perf_counter() - begin)"
 

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable
 
-from service.settings import Settings, SettingsError, setting_paths
+from service.settings import Settings
+from service.settings_load import SettingsError, setting_paths
 from service.telemetry import set_log_level
 
 LIVE = frozenset({"log_level"})

@@ -30,7 +30,8 @@ from service.models.fleet import entries_of
 from service.models.loaders import Load, load_model
 from service.models.thread import LOADER_THREAD
 from service.reload import SettingsReload
-from service.settings import Settings, load_settings
+from service.settings import Settings
+from service.settings_load import load_settings
 from service.telemetry import configure_logging
 
 FLUSH_TIMEOUT_S = 5.0  # for readers to take the last events after the drain

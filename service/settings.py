@@ -1,14 +1,11 @@
 """Every setting of the service, frozen: from arguments, `HEADWATER_…` variables, `.env`, a TOML file, then defaults."""
 
-import difflib
 import ipaddress
 import os
-import re
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast, get_origin
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,23 +16,14 @@ from pydantic_settings import (
 from service.access.settings import AccessSettings
 from service.document_settings import DocumentSettings
 from service.edge_settings import EdgeSettings, Names
+from service.file_settings import FileChatSettings, JobSettings, UploadSettings
 from service.limits.settings import LimitSettings
 from service.origins import is_origin
 from service.prediction_settings import PredictionSettings
 
 PREFIX = "HEADWATER_"
 CONFIG_VARIABLE = "HEADWATER_CONFIG"  # names the TOML file; the one variable that is no setting
-API_KEY_VARIABLE = "HEADWATER_API_KEY"  # read by the commands that ask a server; no setting of one
 MIB = 1024 * 1024
-GIB = 1024 * MIB
-
-
-class SettingsError(Exception):
-    """The service cannot start like this. `message` is one line for the operator."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
 
 
 def default_models_dir() -> Path:
@@ -54,96 +42,6 @@ class EchoSettings(BaseModel):
     may_break: bool = Field(
         default=False, description="Let prompts crash or freeze the whole engine, to see what happens then."
     )
-
-
-class UploadSettings(BaseModel):
-    """Files that clients put in."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_file_bytes: int = Field(default=2 * GIB, ge=1, description="The largest file.")
-    max_request_bytes: int = Field(
-        default=4 * GIB, ge=1024, description="The largest body of a request that brings files."
-    )
-    max_files_per_request: int = Field(default=32, ge=1, le=1000, description="Files in one multipart request.")
-    max_owner_bytes: int = Field(default=16 * GIB, ge=1, description="What one caller may keep, in bytes.")
-    max_owner_files: int = Field(
-        default=10_000, ge=1, description="Files that one caller may keep, unfinished ones counted."
-    )
-    max_total_bytes: int = Field(
-        default=64 * GIB, ge=1, description="What all callers may keep, in bytes on the store."
-    )
-    free_disk_reserve_bytes: int = Field(
-        default=GIB // 4, ge=0, description="Room on the disk that uploads leave to others."
-    )
-    max_running: int = Field(default=64, ge=1, le=10_000, description="Uploads that are received at once.")
-    idle_timeout_s: float = Field(
-        default=30.0, gt=0, description="How long a body may bring nothing before it is given up."
-    )
-    part_ttl_s: float = Field(
-        default=86_400.0, gt=0, description="How long an unfinished resumable upload is kept after its last byte."
-    )
-    file_threads: int = Field(
-        default=8, ge=1, le=256, description="Threads that write, read and hash files; they mostly wait for the disk."
-    )
-    sweep_interval_s: float = Field(default=600.0, gt=0, description="Pause between two searches for leftovers.")
-    s3_url: str = Field(
-        default="",
-        description="Keep files there instead of on this disk: `s3://bucket/prefix`; access as in AWS_… variables.",
-    )
-    s3_endpoint: str = Field(default="", description="The address of an S3-compatible store other than Amazon's.")
-
-
-class JobSettings(BaseModel):
-    """What is done in the background."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    run_here: bool = Field(
-        default=True, description="Run jobs in this process too; false leaves them to `headwater worker`."
-    )
-    max_running: int = Field(default=4, ge=1, le=1000, description="Jobs of each kind that a process runs at once.")
-    max_waiting: int = Field(default=1000, ge=1, le=1_000_000, description="Jobs that wait, of all callers together.")
-    max_attempts: int = Field(default=3, ge=1, le=100, description="How often a job is tried before it has failed.")
-    retry_delay_s: float = Field(
-        default=5.0, ge=0, description="Pause before the second attempt; it doubles with each one after."
-    )
-    lease_s: float = Field(
-        default=30.0, ge=0.5, description="After this long without a sign of life a job's worker counts as dead."
-    )
-    poll_interval_s: float = Field(
-        default=1.0, gt=0, description="How often a worker looks for jobs that other processes added."
-    )
-    watch_interval_s: float = Field(
-        default=0.5, gt=0, description="How often the jobs whose progress somebody reads are looked up."
-    )
-    keep_s: float = Field(default=604_800.0, ge=0, description="How long an ended job and its result are kept.")
-    batch_max_rows: int = Field(default=100_000, ge=1, le=100_000_000, description="Rows of one batch.")
-    batch_max_bytes: int = Field(default=100 * MIB, ge=1024, description="The largest file of rows.")
-    batch_rows_in_flight: int = Field(
-        default=16, ge=1, le=10_000, description="Rows of one batch that are given to the model at once."
-    )
-
-
-class FileChatSettings(BaseModel):
-    """Answers from files."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_files: int = Field(default=8, ge=1, le=100, description="Files that one answer is made from.")
-    room_tokens: int = Field(
-        default=2048,
-        ge=64,
-        le=1_048_576,
-        description="Tokens of a prompt that files take at most; a longer prompt takes longer to read.",
-    )
-    max_citations: int = Field(default=3, ge=0, le=50, description="Pieces that an answer quotes at most.")
-    max_reading: int = Field(default=4, ge=1, le=1000, description="Answers whose files are read at once.")
-    max_waiting: int = Field(default=64, ge=0, le=100_000, description="Answers that wait for their files to be read.")
-    read_timeout_s: float = Field(
-        default=300.0, gt=0, description="How long an answer waits for its files, the time in the line counted."
-    )
-    cite_timeout_s: float = Field(default=5.0, gt=0, description="How long the end of an answer waits for quotes.")
 
 
 class Settings(BaseSettings):
@@ -369,100 +267,3 @@ class Settings(BaseSettings):
         config = os.environ.get(CONFIG_VARIABLE)
         sources = (init_settings, env_settings, dotenv_settings)
         return (*sources, TomlConfigSettingsSource(settings_cls, Path(config))) if config else sources
-
-
-class FileSettings(Settings):
-    """The TOML file alone: what is wrong in it is then told with its name."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (TomlConfigSettingsSource(settings_cls, Path(os.environ[CONFIG_VARIABLE])),)
-
-
-def load_settings(**given: Any) -> Settings:
-    """`given` goes before everything else; None means not given. Raises `SettingsError`."""
-    refuse_unknown(key for key in os.environ if key.startswith(PREFIX))
-    if config := os.environ.get(CONFIG_VARIABLE):
-        check_file(config)
-    try:
-        return Settings(**{key: value for key, value in given.items() if value is not None})
-    except ValidationError as error:
-        raise SettingsError(first_problem(error)) from None
-    except ValueError as error:
-        raise SettingsError(unparsed(error)) from None
-
-
-def check_file(path: str) -> None:
-    """Raises `SettingsError` with the file's name. How its values go with those of other sources is seen later."""
-    if not Path(path).is_file():
-        raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {path}")
-    try:
-        FileSettings()
-    except ValidationError as error:
-        if error.errors()[0]["loc"]:
-            raise SettingsError(f"{path}: {first_problem(error, lambda name: name.replace('__', '.'))}") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"is not TOML: {error}"
-        raise SettingsError(f"{path}: {reason}") from None
-
-
-def refuse_unknown(variables: Iterable[str]) -> None:
-    known = [CONFIG_VARIABLE, API_KEY_VARIABLE, *(variable_of(path) for path in setting_paths(Settings))]
-    groups = {variable_of(name) for name in Settings.model_fields}
-    for variable in sorted(variables):
-        if variable.upper() not in {*known, *groups}:
-            raise SettingsError(f"{variable} is no setting{suggestion(variable.upper(), known)}")
-
-
-def setting_paths(model: type[BaseModel]) -> Iterable[str]:
-    """The names of all settings, nested ones as `group__name`."""
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from (f"{name}__{inner}" for inner in setting_paths(field.annotation))
-        else:
-            yield name
-
-
-def variable_of(path: str) -> str:
-    return PREFIX + path.upper()
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
-
-
-def first_problem(error: ValidationError, named: Callable[[str], str] = variable_of) -> str:
-    problem = error.errors(include_url=False, include_input=False)[0]
-    place = place_of([str(part) for part in problem["loc"]], named)
-    if problem["type"] == "extra_forbidden":
-        return f"{place} is no setting{suggestion(place, map(named, setting_paths(Settings)))}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
-
-
-def place_of(parts: Sequence[str], named: Callable[[str], str]) -> str:
-    """The setting, and where in its value: keys of a mapping are not part of a variable's name."""
-    known = set(setting_paths(Settings))
-    for length in range(1, len(parts)):
-        if (path := "__".join(parts[:length])) in known:
-            return f"{named(path)} at {'.'.join(parts[length:])}"
-    return named("__".join(parts)) if parts else ""
-
-
-def unparsed(error: ValueError) -> str:
-    """The library names the group of the variable whose value is to be JSON and is none."""
-    group = re.search(r'field "(\w+)"', str(error))
-    paths = [path for path in setting_paths(Settings) if group and path.partition("__")[0] == group[1]]
-    variables = [variable_of(path) for path in paths if is_json(path)]
-    return f"{' or '.join(variables)}: not JSON" if variables else " ".join(str(error).split())
-
-
-def is_json(path: str) -> bool:
-    model: type[BaseModel] = Settings
-    *groups, name = path.split("__")
-    for group in groups:
-        model = cast(type[BaseModel], model.model_fields[group].annotation)
-    return get_origin(model.model_fields[name].annotation) in (dict, list, tuple, frozenset)

@@ -8,7 +8,8 @@ from typing import Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from service.settings import CONFIG_VARIABLE, Settings, variable_of
+from service.settings import CONFIG_VARIABLE, Settings
+from service.settings_load import variable_of
 
 INTRODUCTION = f"""# Settings
 

@@ -134,7 +134,8 @@ def run(settings: Settings, prepare: Callable[[Any], None]) -> Iterator[RunningS
 
 
 MAIN = (
-    "from service.server import run; from service.settings import load_settings; raise SystemExit(run(load_settings()))"
+    "from service.server import run; from service.settings_load import load_settings; "
+    "raise SystemExit(run(load_settings()))"
 )
 
 

@@ -12,7 +12,8 @@ import yaml
 
 from service.app import create_app
 from service.hosts import Hosts
-from service.settings import Settings, setting_paths, variable_of
+from service.settings import Settings
+from service.settings_load import setting_paths, variable_of
 from tests.server import RunningServer, echo_settings
 from tests.service.metrics.scrape import Scraped
 

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from service.app import create_app
 from service.errors import BORDER_CODES, CODES, STATUSES
-from service.settings import Settings, setting_paths
+from service.settings import Settings
+from service.settings_load import setting_paths
 from streaming import encode
 from streaming.events import Citation, Delta, Event, Failed, Finished, Progress, Queued, Started, Timings, Usage
 from streaming.resume import GAP_ID, MESSAGES

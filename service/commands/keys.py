@@ -87,7 +87,7 @@ async def end(settings: "Settings", key_id: str) -> "ApiKey | None":
 
 
 def read_settings() -> "Settings":
-    from service.settings import SettingsError, load_settings
+    from service.settings_load import SettingsError, load_settings
 
     try:
         return load_settings()

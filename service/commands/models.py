@@ -60,7 +60,7 @@ def _one_line_errors() -> Iterator[None]:
 
 def _places(models: Path | None, models_dir: Path | None) -> tuple[Path | None, Path]:
     """The command line first, then the service's settings."""
-    from service.settings import SettingsError, load_settings
+    from service.settings_load import SettingsError, load_settings
 
     try:
         settings = load_settings(models=models, models_dir=models_dir)

@@ -40,7 +40,7 @@ def serve(
     pull: Annotated[bool, typer.Option("--pull", help="First fetch the models that are missing.")] = False,
 ) -> None:
     """Serve the models over HTTP until Ctrl-C or SIGTERM, which let running answers finish."""
-    from service.settings import SettingsError, load_settings
+    from service.settings_load import SettingsError, load_settings
 
     reread = partial(load_settings, host=host, port=port, models=models, engine=engine)
     try:

@@ -19,7 +19,7 @@ def worker(
     pull: Annotated[bool, typer.Option("--pull", help="First fetch the models that are missing.")] = False,
 ) -> None:
     """Run background jobs in a process of its own, beside `headwater serve` on the same data or database."""
-    from service.settings import SettingsError, load_settings
+    from service.settings_load import SettingsError, load_settings
 
     try:
         settings = load_settings(models=models, engine=engine)

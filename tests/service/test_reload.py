@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx
 
 from service.reload import LIVE, changed_settings
-from service.settings import Settings, setting_paths
+from service.settings import Settings
+from service.settings_load import setting_paths
 from tests.server import echo_settings, server_process, wait_until
 
 WITHIN_S = 60

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.settings import CONFIG_VARIABLE, PREFIX, Settings, SettingsError, load_settings, setting_paths
+from service.settings import CONFIG_VARIABLE, PREFIX, Settings
+from service.settings_load import SettingsError, load_settings, setting_paths
 
 
 @pytest.fixture(autouse=True)

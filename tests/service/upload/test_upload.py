@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.middleware.base import RequestResponseEndpoint
 
 from service.commands.chat import API_KEY_VARIABLE
-from service.settings import load_settings
+from service.settings_load import load_settings
 from service.upload.client import Transfer, UploadClient, UploadError, blocks, transfer_of
 from tests.e2e.cutter import cutting
 from tests.server import RunningServer, echo_settings, server_process, serving, wait_until
