@@ -35,11 +35,12 @@ def as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Plain: TypeAlias = Annotated[str, AfterValidator(refuse_unsafe)]
+SAFE = AfterValidator(refuse_unsafe)  # behind the bounds, so that these speak of characters
+Plain: TypeAlias = Annotated[str, SAFE]
 Said: TypeAlias = Annotated[Plain, AfterValidator(refuse_blank), Field(json_schema_extra={"pattern": r"\S"})]
-StopString: TypeAlias = Annotated[Plain, Field(min_length=1)]
-ModelName: TypeAlias = Annotated[Plain, Field(min_length=1, max_length=MODEL_NAME_CHARS_MAX)]
-UploadId: TypeAlias = Annotated[Plain, Field(min_length=1, max_length=UPLOAD_ID_CHARS_MAX)]
+StopString: TypeAlias = Annotated[str, Field(min_length=1), SAFE]
+ModelName: TypeAlias = Annotated[str, Field(min_length=1, max_length=MODEL_NAME_CHARS_MAX), SAFE]
+UploadId: TypeAlias = Annotated[str, Field(min_length=1, max_length=UPLOAD_ID_CHARS_MAX), SAFE]
 TokenId: TypeAlias = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 LogitBias: TypeAlias = dict[TokenId, Annotated[float, Field(ge=-100, le=100)]]
 
@@ -85,7 +86,7 @@ class ChatQuery(StreamOptions):
     """A prompt and its options in the query string; `ticket` opens a stream that was made before."""
 
     prompt: Said | None = Field(None, description="What to answer.")
-    ticket: Annotated[Plain, Field(max_length=256)] | None = Field(None, description="From `POST /chat/streams`.")
+    ticket: Annotated[str, Field(max_length=256), SAFE] | None = Field(None, description="From `POST /chat/streams`.")
 
 
 class ChatForm(StreamOptions):
@@ -97,8 +98,8 @@ class ChatForm(StreamOptions):
 class EventsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    ticket: Annotated[Plain, Field(max_length=256)] | None = Field(None, description="From `POST /chat/streams`.")
-    last_event_id: Annotated[Plain, Field(max_length=256)] | None = Field(
+    ticket: Annotated[str, Field(max_length=256), SAFE] | None = Field(None, description="From `POST /chat/streams`.")
+    last_event_id: Annotated[str, Field(max_length=256), SAFE] | None = Field(
         None,
         description="The same as the header, for a page that was loaded anew: `EventSource` sends it only from the "
         "second request on. The header is stronger.",

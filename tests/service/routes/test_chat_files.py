@@ -125,6 +125,13 @@ def test_too_many_files_are_refused_by_name(running: RunningServer) -> None:
     assert answer.json()["errors"][0]["loc"] == ["body", "upload_ids"]
 
 
+@pytest.mark.parametrize("field", ["model", "upload_id", "stop"])
+def test_an_empty_word_is_refused_in_words_about_characters(running: RunningServer, field: str) -> None:
+    answer = httpx.get(f"{running.url}/chat/stream", params={"prompt": "x", field: ""})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["msg"] == "String should have at least 1 character"
+
+
 def test_predict_quotes_too(running: RunningServer) -> None:
     upload_id = keep(running, b"The key lies under the blue stone.", "key.txt")
     answer = httpx.post(
