@@ -27,7 +27,7 @@ def open_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
     for name, weight in read_weights(folder):
         if quantized and isinstance(weight, Q4_1) and can_run(weight, dtype, device):
             layer = name.removesuffix(".weight")
-            model.set_submodule(layer, Int4Linear(weight, room, model.get_submodule(layer).bias))
+            model.set_submodule(layer, Int4Linear(weight, weight.values(room), model.get_submodule(layer).bias))
         else:
             dense[name] = spread(weight, dtype, room)
     _assign(model, dense)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import torch
 from torch.nn.functional import linear, pad
 
-from streaming.engines.torch.quantize import Q4_1, Int4Linear, Room, can_run, stack
+from streaming.engines.torch.quantize import Q4_1, Int4Linear, Room, can_run, dequantize, stack
 from streaming.engines.torch.weights import Weight, spread
 
 BLOCK_ROWS = 128 if torch.cpu.get_capabilities().get("amx_tile") else 64
@@ -52,10 +52,16 @@ class Format:
         if self.quantized and len(quantized) == len(weights):
             stacked = stack(quantized)
             if can_run(stacked, self.dtype, self.device):
-                few = Int4Linear(stacked, self.room).forward
-                return Product(few, partial(times_many, self._dense(weights)) if self.has_dense_copy else few)
+                return self._in_4_bits(stacked)
         dense = self._dense(weights)
         return Product(partial(times_few, dense), partial(times_many, dense))
+
+    def _in_4_bits(self, weight: Q4_1) -> Product:
+        values = weight.values(self.room)
+        few = Int4Linear(weight, values).forward
+        if not self.has_dense_copy:
+            return Product(few, few)
+        return Product(few, partial(times_many, dequantize(weight, values, self.dtype, self.room).to(self.device)))
 
     def _dense(self, weights: Sequence[Weight]) -> torch.Tensor:
         spreads = [spread(weight, self.dtype, self.room) for weight in weights]

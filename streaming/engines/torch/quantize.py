@@ -64,11 +64,11 @@ def stack(weights: Sequence[Q4_1]) -> Q4_1:
     return Q4_1(packed, scale, minimum)
 
 
-def dequantize(weight: Q4_1, dtype: torch.dtype, room: Room) -> torch.Tensor:
-    values = weight.values(room).view(weight.outputs, -1, GROUP)
-    spread = room.take(torch.float32, values.numel()).view_as(values)
-    torch.mul(values, weight.scale.float().unsqueeze(-1), out=spread).add_(weight.minimum.float().unsqueeze(-1))
-    return spread.flatten(1).to(dtype, copy=True)
+def dequantize(weight: Q4_1, values: torch.Tensor, dtype: torch.dtype, room: Room) -> torch.Tensor:
+    groups = room.take(torch.float32, values.numel()).view(weight.outputs, -1, GROUP)
+    groups.copy_(values.view_as(groups)).mul_(weight.scale.float().unsqueeze(-1))
+    groups.add_(weight.minimum.float().unsqueeze(-1))
+    return groups.flatten(1).to(dtype, copy=True)
 
 
 def can_run(weight: Q4_1, dtype: torch.dtype, device: torch.device) -> bool:
@@ -77,11 +77,11 @@ def can_run(weight: Q4_1, dtype: torch.dtype, device: torch.device) -> bool:
 
 
 class Int4Linear(torch.nn.Module):
-    def __init__(self, weight: Q4_1, room: Room, bias: torch.nn.Parameter | None = None) -> None:
+    def __init__(self, weight: Q4_1, values: torch.Tensor, bias: torch.nn.Parameter | None = None) -> None:
         super().__init__()
         self.in_features, self.out_features = weight.inputs, weight.outputs
         self.bias = bias
-        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(weight.values(room), 1)
+        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(values, 1)
         scale = weight.scale.float()
         zero = weight.minimum.float() + ZERO_POINT * scale  # the kernel computes (value - 8) * scale + zero
         scales = torch.stack((scale, zero), dim=-1).to(torch.bfloat16).transpose(0, 1).contiguous()

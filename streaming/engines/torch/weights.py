@@ -32,7 +32,9 @@ def read_weights(folder: Path) -> Iterator[tuple[str, Weight]]:
 
 
 def spread(weight: Weight, dtype: torch.dtype, room: Room) -> torch.Tensor:
-    return dequantize(weight, dtype, room) if isinstance(weight, Q4_1) else weight.to(dtype)
+    if isinstance(weight, Q4_1):
+        return dequantize(weight, weight.values(room), dtype, room)
+    return weight.to(dtype)
 
 
 def has_quantized(folder: Path) -> bool:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from streaming.engines.torch.quantize import GROUP, Q4_1, Int4Linear, Room, can_run, dequantize, stack
+from streaming.engines.torch.quantize import GROUP, Q4_1, Int4Linear, Room, can_run, stack
+from streaming.engines.torch.weights import spread
 
 OUTPUTS, INPUTS = 48, 96
 
@@ -27,9 +28,9 @@ def test_unpacking_takes_the_low_half_first() -> None:
 
 def test_weights_are_scale_times_value_plus_minimum() -> None:
     weight = make_weight()
-    spread = dequantize(weight, torch.float32, Room())
+    dense = spread(weight, torch.float32, Room())
     expected = float(weight.values(Room())[5, 40]) * float(weight.scale[5, 1]) + float(weight.minimum[5, 1])
-    assert float(spread[5, 40]) == pytest.approx(expected, rel=1e-6)
+    assert float(dense[5, 40]) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 17])
@@ -37,14 +38,15 @@ def test_the_layer_multiplies_by_its_weights(rows: int) -> None:
     weight = make_weight()
     bias = torch.nn.Parameter(torch.randn(OUTPUTS, dtype=torch.bfloat16))
     inputs = torch.randn(1, rows, INPUTS, dtype=torch.bfloat16)
-    out = Int4Linear(weight, Room(), bias)(inputs)
-    expected = inputs.float() @ dequantize(weight, torch.float32, Room()).T + bias.float()
+    out = Int4Linear(weight, weight.values(Room()), bias)(inputs)
+    expected = inputs.float() @ spread(weight, torch.float32, Room()).T + bias.float()
     assert out.shape == (1, rows, OUTPUTS)
     assert (out.float() - expected).norm() < 0.01 * expected.norm()
 
 
 def test_a_row_does_not_depend_on_the_others() -> None:
-    layer = Int4Linear(make_weight(), Room())
+    weight = make_weight()
+    layer = Int4Linear(weight, weight.values(Room()))
     inputs = torch.randn(64, INPUTS, dtype=torch.bfloat16)
     together = layer(inputs)
     for rows in (1, 2, 3, 5, 8, 31):
@@ -53,16 +55,16 @@ def test_a_row_does_not_depend_on_the_others() -> None:
 
 def test_stacked_weights_give_the_outputs_of_each() -> None:
     first, second = make_weight(), make_weight(16)
-    both = torch.cat([dequantize(first, torch.float32, Room()), dequantize(second, torch.float32, Room())])
-    assert torch.equal(dequantize(stack([first, second]), torch.float32, Room()), both)
+    both = torch.cat([spread(first, torch.float32, Room()), spread(second, torch.float32, Room())])
+    assert torch.equal(spread(stack([first, second]), torch.float32, Room()), both)
 
 
 def test_what_is_spread_out_stays_when_its_room_is_used_again() -> None:
     room, weight, other = Room(), make_weight(), Q4_1(*(part.flip(0) for part in parts(make_weight())))
     for dtype in (torch.float32, torch.bfloat16):
-        first = dequantize(weight, dtype, room)
-        dequantize(other, dtype, room)
-        assert torch.equal(first, dequantize(weight, dtype, Room()))
+        first = spread(weight, dtype, room)
+        spread(other, dtype, room)
+        assert torch.equal(first, spread(weight, dtype, Room()))
 
 
 def test_other_devices_and_shapes_are_left_to_dense_layers() -> None:
