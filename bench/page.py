@@ -95,6 +95,10 @@ def opened(browser: Browser, url: str) -> Iterator[Page]:
 
 def ask(page: Page, text: str) -> None:
     page.fill("#question", text)
+    send(page)
+
+
+def send(page: Page) -> None:
     page.press("#question", "Enter")
     page.wait_for_selector(".message.answer:last-child[aria-busy=false] .numbers")
 
@@ -133,8 +137,9 @@ def frames(browser: Browser, url: str) -> list[float]:
     """Script time of each frame in which something was drawn while a long answer came, in milliseconds."""
     with opened(browser, url) as page, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
+        page.fill("#question", f"[[echo tps={TOKENS_PER_SECOND}]]{long_answer()}")  # a second of the browser's own
         browser.start_tracing(page=page, path=path, categories=["devtools.timeline", "v8", "blink.user_timing"])
-        ask(page, f"[[echo tps={TOKENS_PER_SECOND}]]{long_answer()}")
+        send(page)
         browser.stop_tracing()
         return script_times(json.loads(path.read_text())["traceEvents"])
 
