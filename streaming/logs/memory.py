@@ -16,16 +16,36 @@ from streaming.log import UNOBSERVED, Entry, Observer
 
 Kept: TypeAlias = Event | str
 """A plain token is kept as its text, one text for all who say it: most of a log is such tokens."""
+TEXTS_MAX = 16_384
+TEXT_CHARS_MAX = 32
 PLACE_BYTES = 16  # in the list, which grows ahead of its need
 EVENT_BYTES = 200  # a small frozen object, its numbers and its place in the list, measured with tracemalloc
 LOGPROB_BYTES = 200
 READ_MAX_ENTRIES = 250  # what a late reader holds at once; it comes back for the rest
 
 
+class Texts:
+    """One object for a text, however many logs hold it. `sys.intern` would keep each for ever on some Pythons.
+
+    Used from any thread: each call of the dictionary is one step of Python.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    def shared(self, text: str) -> str:
+        if len(text) > TEXT_CHARS_MAX:
+            return text
+        if len(self._texts) >= TEXTS_MAX:
+            self._texts.clear()
+        return self._texts.setdefault(text, text)
+
+
 class Waker:
-    """Wakes the readers of changed logs on one event loop. `changed` may be called from any thread."""
+    """What the logs of one event loop share: it wakes their readers. `changed` may be called from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.texts = Texts()
         self._loop = loop
         self._changed: deque[MemoryLog] = deque()
         self._is_scheduled = False
@@ -79,7 +99,7 @@ class MemoryLog:
             for event in events:
                 if self.is_closed:
                     break
-                kept = keep(event)
+                kept = keep(event, self._waker.texts)
                 self._kept.append(kept)
                 self._size_bytes += size_of(kept)
                 self._observer.appended(event)
@@ -116,9 +136,9 @@ def release(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-def keep(event: Event) -> Kept:
+def keep(event: Event, texts: Texts) -> Kept:
     if isinstance(event, Delta) and event.tokens == 1 and not event.logprobs:
-        return sys.intern(event.text)
+        return texts.shared(event.text)
     return event
 
 

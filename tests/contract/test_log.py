@@ -8,7 +8,7 @@ import pytest
 
 from streaming.events import ChosenLogprob, Delta, Event, Failed, Finished, Queued, Timings, TokenLogprob, Usage
 from streaming.log import Log
-from streaming.logs.memory import MemoryLog, Waker
+from streaming.logs.memory import TEXT_CHARS_MAX, TEXTS_MAX, MemoryLog, Texts, Waker
 
 LOGS: dict[str, Callable[[], Log]] = {"memory": lambda: MemoryLog(Waker(asyncio.get_running_loop()))}
 END = Finished("stop", Usage(1, 1), Timings(0, 0, 0, 0))
@@ -59,6 +59,18 @@ async def test_a_log_gives_back_what_it_was_given(log: Log) -> None:
     ]
     log.append(*given)
     assert [entry.event for entry in await log.read(-1)] == given
+
+
+def test_texts_are_shared_while_they_are_few_and_short() -> None:
+    texts, first = Texts(), "".join(["to", "ken"])
+    assert texts.shared(first) is first
+    assert texts.shared("".join(["to", "ken"])) is first
+    long = "x" * (TEXT_CHARS_MAX + 1)
+    assert texts.shared(long) == long
+    for number in range(TEXTS_MAX):
+        texts.shared(str(number))
+    again = "".join(["to", "ken"])
+    assert texts.shared(again) is again
 
 
 async def test_nothing_is_appended_after_the_end(log: Log) -> None:
